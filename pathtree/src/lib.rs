@@ -1,0 +1,37 @@
+//! The model of tesfs: ids, clock, tree, history, and the node database they live in.
+//!
+//! Floor 0. Everything above names things by the types of this crate and changes them through
+//! [`Db::write`], so that a change that spans crates is one transaction.
+
+pub mod boot;
+pub mod bucket;
+mod clock;
+mod db;
+mod id;
+mod identity;
+mod name;
+pub mod tree;
+
+pub use crate::{
+    clock::Clock,
+    db::{
+        Chain, CheckDepth, Db, DbError, DbSettings, Doing, Migration, OpenError, Schema,
+        Synchronous, Tx, Wake, outbox,
+    },
+    id::{
+        ActorNumber, BlobNumber, BranchNumber, BucketId, BucketNumber, EdgeId, Hlc, Ino, InodeId,
+        OperationId, Stamp,
+    },
+    identity::{DeviceId, Identity, IdentityError},
+    name::{NAME_BYTES_MAX, Name, NameError},
+};
+
+/// The tables of this crate.
+pub const SCHEMA: Schema = Schema {
+    owner: "pathtree",
+    migrations: &[Migration {
+        version: 1,
+        name: "tree",
+        sql: include_str!("../migrations/0001-tree.sql"),
+    }],
+};

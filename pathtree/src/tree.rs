@@ -1,0 +1,60 @@
+//! The tree: inodes and the edges between them, in versions.
+//!
+//! Every function takes the connection or transaction of its caller and a [`View`], the branch it
+//! looks at or changes. A change gets a stamp, is written to the log of changes, and keeps what it
+//! supersedes in `past` unless nothing can have seen that.
+
+mod attr;
+mod change;
+mod content;
+mod edge;
+mod edit;
+mod error;
+mod inode;
+mod operation;
+mod purge;
+mod rename;
+mod stats;
+mod withdraw;
+mod xattr;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::edge::create_root;
+pub use self::{
+    attr::{Attr, SetTime},
+    content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
+    edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
+    edit::{AttributeEdit, set_attributes, touch},
+    error::TreeError,
+    inode::{
+        Edge, Inode, Listed, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode, last_name, list, lookup,
+        names, symlink_target,
+    },
+    operation::{NewOperation, store_operation},
+    purge::purge_transient,
+    rename::{Renamed, exchange, rename},
+    stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
+    withdraw::{Withdrawn, withdraw_blob},
+    xattr::{XattrEdit, remove_xattr, set_xattr, xattr, xattr_names},
+};
+use crate::id::{BranchNumber, BucketNumber, Ino};
+
+/// What one caller looks at: a branch of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The bucket.
+    pub bucket: BucketNumber,
+    /// The branch whose versions show.
+    pub branch: BranchNumber,
+    /// Its root directory.
+    pub root: Ino,
+}
+
+impl View {
+    /// Returns the view of a bucket's branch `main`.
+    pub fn main(bucket: &crate::bucket::Bucket) -> Self {
+        Self { bucket: bucket.number, branch: bucket.main, root: bucket.root }
+    }
+}

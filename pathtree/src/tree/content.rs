@@ -1,0 +1,142 @@
+//! Content: publishing a new version of a file's bytes.
+
+use rusqlite::{Connection, params};
+
+use super::{
+    TreeError, View,
+    change::{Facet, FacetVersion, is_seen, keep, record, replace},
+    edge::require_inode,
+};
+use crate::{
+    db::{DbError, Doing as _, Tx},
+    id::{BlobNumber, Ino, OperationId, Stamp},
+};
+
+/// The bytes of a new version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewContent {
+    /// How many.
+    pub size: u64,
+    /// Where they are; `None` where there are none.
+    pub blob: Option<BlobNumber>,
+    /// When they were last written, in Unix nanoseconds.
+    pub mtime_ns: i64,
+}
+
+/// A version that was just published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its stamp.
+    pub version: Stamp,
+    /// The blob of the version it replaced in place, which nothing holds any more.
+    pub dropped: Option<BlobNumber>,
+}
+
+/// Makes `new` the current content of a file.
+///
+/// The version it supersedes is its base and stays in history, except where that is `own`: a
+/// version that the same open writer published before, which nothing has seen. The new one then
+/// takes its place and its base.
+///
+/// # Errors
+///
+/// [`TreeError::InodeGone`].
+pub fn publish(
+    tx: &Tx<'_>,
+    view: View,
+    operation: OperationId,
+    ino: Ino,
+    new: &NewContent,
+    own: Option<Stamp>,
+) -> Result<Published, TreeError> {
+    let old = require_inode(tx, view, ino)?;
+    let stamp = tx.next_stamp();
+    let in_place = own == Some(old.content) && !is_seen(tx, view, old.content)?;
+    let superseded =
+        FacetVersion { row: ino, facet: Facet::Content, stamp: old.content, born: old.id.0 };
+    let mut dropped = None;
+    if in_place {
+        replace(tx, view, superseded, stamp)?;
+        dropped = old.blob;
+    } else {
+        keep(tx, view, superseded, stamp)?;
+    }
+    let base = (!in_place).then_some(old.content);
+    tx.prepare_cached(
+        "UPDATE inodes SET size = ?3, blob = ?4, mtime_ns = ?5, c_since = ?6, c_actor = ?7,
+                           base = iif(?8, base, ?9), base_actor = iif(?8, base_actor, ?10)
+         WHERE id = ?1 AND branch = ?2",
+    )
+    .and_then(|mut stmt| {
+        stmt.execute(params![
+            ino,
+            view.branch,
+            new.size.cast_signed(),
+            new.blob,
+            new.mtime_ns,
+            stamp.hlc,
+            stamp.actor,
+            in_place,
+            base.map(|base| base.hlc),
+            base.map(|base| base.actor),
+        ])
+    })
+    .doing("publishing a version")?;
+    record(tx, view, stamp, ino, Facet::Content.bit(), operation)?;
+    Ok(Published { version: stamp, dropped })
+}
+
+/// Lets every version that holds `old` hold `new`, the same bytes in another place.
+///
+/// # Errors
+///
+/// A failed statement.
+pub fn replace_blob(tx: &Tx<'_>, old: BlobNumber, new: BlobNumber) -> Result<(), TreeError> {
+    for sql in [
+        "UPDATE inodes SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
+        "UPDATE past SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
+    ] {
+        tx.prepare_cached(sql)
+            .and_then(|mut stmt| stmt.execute(params![old, new]))
+            .doing("moving versions to another blob")?;
+    }
+    Ok(())
+}
+
+/// One version of a file's content, current or past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentVersion {
+    /// Its stamp.
+    pub version: Stamp,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where its bytes are.
+    pub blob: Option<BlobNumber>,
+}
+
+/// Returns every version of an inode's content, newest first.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn contents(conn: &Connection, view: View, ino: Ino) -> Result<Vec<ContentVersion>, DbError> {
+    conn.prepare_cached(
+        "SELECT iif(c_since = 0, born, c_since) AS since, iif(c_since = 0, born_actor, c_actor),
+                size, blob
+         FROM inodes WHERE id = ?1 AND branch = ?2 AND target IS NULL
+         UNION ALL
+         SELECT since, actor, size, blob FROM past WHERE id = ?1 AND branch = ?2 AND facet = 2
+         ORDER BY since DESC",
+    )
+    .and_then(|mut stmt| {
+        stmt.query_map(params![ino, view.branch], |row| {
+            Ok(ContentVersion {
+                version: Stamp { hlc: row.get(0)?, actor: row.get(1)? },
+                size: row.get::<_, i64>(2)?.cast_unsigned(),
+                blob: row.get(3)?,
+            })
+        })?
+        .collect()
+    })
+    .doing("reading the versions of a file")
+}

@@ -1,0 +1,451 @@
+//! The tree against a model small enough to be obviously right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What somebody can do. Directories and names are chosen by index, wrapping around, so that most
+/// generated steps land on something that exists.
+#[derive(Clone, Debug)]
+enum Step {
+    Create(Slot, Kind),
+    Link(Slot, Slot),
+    Unlink(Slot),
+    RemoveDirectory(Slot),
+    Rename(Slot, Slot),
+    Exchange(Slot, Slot),
+    /// The flag: by the writer that published last.
+    Publish(Slot, bool),
+    Chmod(Slot, u16),
+    SetXattr(Slot, u8, Option<u8>),
+    Begin,
+    See,
+    Pass,
+    Reopen,
+    /// The bytes that the numbered publish brought did not survive.
+    Withdraw(u8),
+}
+
+/// A name in a directory: the number of the directory, the number of the name.
+type Slot = (u8, u8);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    File,
+    Directory,
+    Symlink,
+}
+
+/// The specification of one inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Spec {
+    kind: Kind,
+    permissions: u32,
+    /// Blobs of its contents, oldest first, since the last one that was withdrawn; `None` is empty.
+    contents: Vec<Option<i64>>,
+    xattrs: BTreeMap<u8, u8>,
+}
+
+/// The specification: inodes, and the edges between them.
+#[derive(Clone, Default)]
+struct Model {
+    inodes: BTreeMap<Ino, Spec>,
+    edges: BTreeMap<(Ino, String), Ino>,
+}
+
+type Outcome<T> = Result<T, &'static str>;
+
+impl Model {
+    fn nlink(&self, ino: Ino) -> usize {
+        let leads = |(_, to): &(&(Ino, String), &Ino)| **to == ino;
+        self.edges.iter().filter(leads).count()
+    }
+
+    fn is_directory(&self, ino: Ino) -> bool {
+        self.inodes[&ino].kind == Kind::Directory
+    }
+
+    fn children(&self, ino: Ino) -> impl Iterator<Item = (&String, Ino)> {
+        self.edges.iter().filter(move |((at, _), _)| *at == ino).map(|((_, name), to)| (name, *to))
+    }
+
+    /// Live directories, oldest first.
+    fn directories(&self, root: Ino) -> Vec<Ino> {
+        let live = |ino: &Ino| *ino == root || self.nlink(*ino) > 0;
+        self.inodes.keys().copied().filter(|ino| self.is_directory(*ino)).filter(live).collect()
+    }
+
+    fn is_below(&self, ino: Ino, directory: Ino) -> bool {
+        let mut at = Some(ino);
+        while let Some(here) = at {
+            if here == directory {
+                return true;
+            }
+            at = self.edges.iter().find(|(_, to)| **to == here).map(|((above, _), _)| *above);
+        }
+        false
+    }
+
+    fn find(&self, place: &(Ino, String)) -> Outcome<Ino> {
+        self.edges.get(place).copied().ok_or("EdgeNotFound")
+    }
+
+    fn free(&self, place: &(Ino, String)) -> Outcome<()> {
+        if self.edges.contains_key(place) { Err("EdgeExists") } else { Ok(()) }
+    }
+
+    fn link(&mut self, from: &(Ino, String), to: (Ino, String)) -> Outcome<()> {
+        let ino = self.find(from)?;
+        if self.is_directory(ino) {
+            return Err("IsADirectory");
+        }
+        self.free(&to)?;
+        self.edges.insert(to, ino);
+        Ok(())
+    }
+
+    fn unlink(&mut self, place: &(Ino, String)) -> Outcome<()> {
+        let ino = self.find(place)?;
+        if self.is_directory(ino) {
+            return Err("IsADirectory");
+        }
+        self.edges.remove(place);
+        Ok(())
+    }
+
+    fn remove_directory(&mut self, place: &(Ino, String)) -> Outcome<()> {
+        let ino = self.find(place)?;
+        if !self.is_directory(ino) {
+            return Err("NotADirectory");
+        }
+        if self.children(ino).next().is_some() {
+            return Err("DirectoryNotEmpty");
+        }
+        self.edges.remove(place);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &(Ino, String), to: (Ino, String)) -> Outcome<()> {
+        let mover = self.find(from)?;
+        let is_directory = self.is_directory(mover);
+        if is_directory && self.is_below(to.0, mover) {
+            return Err("IntoItself");
+        }
+        if let Some(old) = self.edges.get(&to).copied() {
+            match (is_directory, self.is_directory(old)) {
+                _ if old == mover => return Ok(()),
+                (true, false) => return Err("NotADirectory"),
+                (false, true) => return Err("IsADirectory"),
+                (true, true) if self.children(old).next().is_some() => {
+                    return Err("DirectoryNotEmpty");
+                }
+                _ => {}
+            }
+        }
+        self.edges.remove(from);
+        self.edges.insert(to, mover);
+        Ok(())
+    }
+
+    fn exchange(&mut self, from: &(Ino, String), to: &(Ino, String)) -> Outcome<()> {
+        let (one, other) = (self.find(from)?, self.find(to)?);
+        let below = |ino, into| self.is_directory(ino) && self.is_below(into, ino);
+        if one != other && (below(one, to.0) || below(other, from.0)) {
+            return Err("IntoItself");
+        }
+        self.edges.insert(from.clone(), other);
+        self.edges.insert(to.clone(), one);
+        Ok(())
+    }
+}
+
+/// The name of an error's variant.
+fn variant<T>(outcome: Result<T, TreeError>) -> Outcome<T> {
+    outcome.map_err(|err| match err {
+        TreeError::EdgeNotFound { .. } => "EdgeNotFound",
+        TreeError::EdgeExists { .. } => "EdgeExists",
+        TreeError::NotADirectory(_) => "NotADirectory",
+        TreeError::IsADirectory(_) => "IsADirectory",
+        TreeError::DirectoryNotEmpty(_) => "DirectoryNotEmpty",
+        TreeError::IntoItself { .. } => "IntoItself",
+        TreeError::InodeGone(_) => "InodeGone",
+        TreeError::TooManyLinks(_) => "TooManyLinks",
+        TreeError::XattrNotFound { .. } => "XattrNotFound",
+        TreeError::XattrExists { .. } => "XattrExists",
+        TreeError::Database(err) => panic!("{}", crate::Chain(&err)),
+    })
+}
+
+/// The tree and its model, side by side.
+struct Pair {
+    scratch: Scratch,
+    model: Model,
+    /// The version that was published last, which its writer may replace.
+    own: Option<(Ino, Stamp)>,
+    blobs: i64,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let mut model = Model::default();
+        model.inodes.insert(scratch.root, spec(Kind::Directory, 0o755));
+        Self { scratch, model, own: None, blobs: 0 }
+    }
+
+    fn place(&self, (directory, name): Slot) -> (Ino, String) {
+        let directories = self.model.directories(self.scratch.root);
+        let names = ["a", "b", "c"];
+        let directory = directories[usize::from(directory) % directories.len()];
+        (directory, names[usize::from(name) % names.len()].to_owned())
+    }
+
+    /// Takes one step in both and compares what they say.
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Create(slot, kind) => self.create(slot, kind),
+            Step::Link(from, to) => {
+                let (from, to) = (self.place(from), self.place(to));
+                let expected = self.model.link(&from, to.clone());
+                let Some(ino) = self.scratch.lookup(from.0, &from.1) else {
+                    return assert_eq!(expected, Err("EdgeNotFound"));
+                };
+                let linked = variant(self.scratch.link(ino, to.0, &to.1));
+                assert_eq!(linked.map(drop), expected);
+            }
+            Step::Unlink(slot) => {
+                let place = self.place(slot);
+                let expected = self.model.unlink(&place);
+                assert_eq!(variant(self.scratch.unlink(place.0, &place.1)).map(drop), expected);
+            }
+            Step::RemoveDirectory(slot) => {
+                let place = self.place(slot);
+                let expected = self.model.remove_directory(&place);
+                let removed = variant(self.scratch.remove_directory(place.0, &place.1));
+                assert_eq!(removed.as_ref().map(drop), expected.as_ref().map(drop));
+                if let Ok(removed) = removed {
+                    self.scratch.purge(removed.ino);
+                }
+            }
+            Step::Rename(from, to) => {
+                let (from, to) = (self.place(from), self.place(to));
+                let expected = self.model.rename(&from, to.clone());
+                let renamed = self.scratch.rename((from.0, &from.1), (to.0, &to.1));
+                let renamed = variant(renamed);
+                assert_eq!(renamed.as_ref().map(drop), expected.as_ref().map(drop));
+                if let Ok(Renamed { replaced: Some((old, 0)), .. }) = renamed {
+                    self.scratch.purge(old);
+                }
+            }
+            Step::Exchange(from, to) => {
+                let (from, to) = (self.place(from), self.place(to));
+                let expected = self.model.exchange(&from, &to);
+                let exchanged = self.scratch.exchange((from.0, &from.1), (to.0, &to.1));
+                assert_eq!(variant(exchanged), expected);
+            }
+            Step::Publish(slot, by_own) => self.publish(slot, by_own),
+            Step::Chmod(slot, permissions) => self.chmod(slot, permissions),
+            Step::SetXattr(slot, name, value) => self.set_xattr(slot, name, value),
+            Step::Begin => drop(self.scratch.begin()),
+            Step::See => self.scratch.see(),
+            Step::Pass => self.scratch.pass(3000),
+            Step::Reopen => self.scratch.reopen(),
+            Step::Withdraw(which) => self.withdraw(which),
+        }
+    }
+
+    fn create(&mut self, slot: Slot, kind: Kind) {
+        let place = self.place(slot);
+        let mode = match kind {
+            Kind::File => S_IFREG,
+            Kind::Directory => S_IFDIR,
+            Kind::Symlink => S_IFLNK,
+        };
+        let symlink = (kind == Kind::Symlink).then_some(&b"there"[..]);
+        let new = NewInode { symlink, ..new(mode | 0o755) };
+        let created = variant(self.scratch.create(place.0, &place.1, &new));
+        let expected = self.model.free(&place);
+        assert_eq!(created.as_ref().map(drop), expected.as_ref().map(drop));
+        let Ok(created) = created else { return };
+        assert!(!self.model.inodes.contains_key(&created.ino), "a number is never given again");
+        self.model.inodes.insert(created.ino, spec(kind, 0o755));
+        self.model.edges.insert(place, created.ino);
+    }
+
+    /// The inode at a slot, where both say that there is one of these kinds.
+    fn at(&self, slot: Slot, kinds: &[Kind]) -> Option<Ino> {
+        let (parent, text) = self.place(slot);
+        let found = self.scratch.lookup(parent, &text);
+        assert_eq!(found, self.model.edges.get(&(parent, text)).copied());
+        found.filter(|ino| kinds.contains(&self.model.inodes[ino].kind))
+    }
+
+    fn publish(&mut self, slot: Slot, by_own: bool) {
+        let Some(ino) = self.at(slot, &[Kind::File]) else { return };
+        self.blobs += 1;
+        let own = self.own.filter(|(own, _)| by_own && *own == ino).map(|(_, version)| version);
+        let current = self.scratch.stat(ino).content;
+        let published = self.scratch.publish(ino, self.blobs, own);
+        let contents = &mut self.model.inodes.get_mut(&ino).expect("it is there").contents;
+        if let Some(dropped) = published.dropped {
+            assert_eq!(own, Some(current));
+            assert_eq!(contents.pop(), Some(Some(dropped.0)));
+        }
+        contents.push(Some(self.blobs));
+        self.own = Some((ino, published.version));
+    }
+
+    fn chmod(&mut self, slot: Slot, permissions: u16) {
+        let kinds = [Kind::File, Kind::Directory, Kind::Symlink];
+        let Some(ino) = self.at(slot, &kinds) else { return };
+        let permissions = u32::from(permissions) & 0o7777;
+        let edit = AttributeEdit { permissions: Some(permissions), ..AttributeEdit::default() };
+        self.scratch
+            .change(|tx, view, operation| set_attributes(tx, view, operation, ino, &edit))
+            .unwrap();
+        self.model.inodes.get_mut(&ino).expect("it is there").permissions = permissions;
+    }
+
+    fn set_xattr(&mut self, slot: Slot, name: u8, value: Option<u8>) {
+        let Some(ino) = self.at(slot, &[Kind::File, Kind::Directory]) else { return };
+        let xattrs = &mut self.model.inodes.get_mut(&ino).expect("it is there").xattrs;
+        let name = name % 2;
+        let done = variant(self.scratch.change(|tx, view, operation| match value {
+            Some(value) => {
+                set_xattr(tx, view, operation, ino, (&[name], &[value]), XattrEdit::Either)
+            }
+            None => remove_xattr(tx, view, operation, ino, &[name]),
+        }));
+        let expected = match value {
+            Some(value) => {
+                xattrs.insert(name, value);
+                Ok(())
+            }
+            None => xattrs.remove(&name).map(drop).ok_or("XattrNotFound"),
+        };
+        assert_eq!(done, expected);
+    }
+
+    /// Which names come back is the withdrawing tests' subject; here only what stays is compared.
+    fn withdraw(&mut self, which: u8) {
+        if self.blobs == 0 {
+            return;
+        }
+        let blob = i64::from(which) % self.blobs + 1;
+        let before = self.names();
+        let withdrawn = self.scratch.withdraw(blob);
+        let after = self.names();
+        self.own = None;
+        let mut unlinked = BTreeSet::new();
+        for version in &withdrawn {
+            let contents =
+                &mut self.model.inodes.get_mut(&version.ino).expect("it is there").contents;
+            let held = contents.iter().position(|content| *content == Some(blob));
+            contents.remove(held.expect("it holds what was withdrawn"));
+            if version.unlinked {
+                unlinked.insert(version.ino);
+                contents.clear();
+                contents.push(None);
+            }
+        }
+        let lost: BTreeSet<_> = before.difference(&after).cloned().collect();
+        let expected: BTreeSet<_> =
+            before.iter().filter(|(_, _, ino)| unlinked.contains(ino)).cloned().collect();
+        assert_eq!(lost, expected, "who has nothing left loses every name, and nobody else one");
+        for (parent, text, ino) in after.difference(&before) {
+            let taken = lost.iter().find(|(at, name, _)| at == parent && name == text);
+            assert!(taken.is_some(), "a name comes back where one was lost");
+            assert_eq!(
+                self.model.nlink(*ino),
+                before.iter().filter(|(_, _, at)| at == ino).count()
+            );
+        }
+        self.model.edges =
+            after.into_iter().map(|(parent, text, ino)| ((parent, text), ino)).collect();
+    }
+
+    fn names(&self) -> BTreeSet<(Ino, String, Ino)> {
+        let directories = self.model.directories(self.scratch.root);
+        let listed = directories.into_iter().flat_map(|directory| {
+            let listed = self.scratch.list(directory);
+            listed.into_iter().map(move |(name, ino)| (directory, name, ino))
+        });
+        listed.collect()
+    }
+
+    /// Compares the whole tree, directory by directory, inode by inode.
+    fn compare(&self) {
+        for directory in self.model.directories(self.scratch.root) {
+            let expected: Vec<(String, Ino)> =
+                self.model.children(directory).map(|(name, ino)| (name.clone(), ino)).collect();
+            assert_eq!(self.scratch.list(directory), expected);
+            for text in ["a", "b", "c"] {
+                let expected = self.model.edges.get(&(directory, text.to_owned())).copied();
+                assert_eq!(self.scratch.lookup(directory, text), expected);
+            }
+        }
+        for (ino, spec) in &self.model.inodes {
+            let Some(found) = self.scratch.find(*ino) else {
+                assert_eq!(self.model.nlink(*ino), 0, "only what is unlinked is ever purged");
+                continue;
+            };
+            assert_eq!(self.scratch.names(*ino).len(), self.model.nlink(*ino));
+            assert_eq!(found.mode & 0o7777, spec.permissions);
+            let blob = spec.contents.last().copied().flatten();
+            assert_eq!(found.blob.map(|blob| blob.0), blob);
+            if spec.kind == Kind::File {
+                assert_eq!(found.size, blob.unwrap_or(0).cast_unsigned() * 10);
+                assert_eq!(found.nlink as usize, self.model.nlink(*ino));
+            }
+            for name in 0..2 {
+                let value =
+                    self.scratch.db().read(|conn| xattr(conn, self.scratch.view, *ino, &[name]));
+                assert_eq!(value.unwrap(), spec.xattrs.get(&name).map(|value| vec![*value]));
+            }
+        }
+        invariants::check(self.scratch.db(), self.scratch.view);
+    }
+}
+
+fn spec(kind: Kind, permissions: u32) -> Spec {
+    Spec { kind, permissions, contents: vec![None], xattrs: BTreeMap::new() }
+}
+
+fn arb_slot() -> impl Strategy<Value = Slot> {
+    (0..4_u8, 0..3_u8)
+}
+
+fn arb_step() -> impl Strategy<Value = Step> {
+    let kind =
+        prop_oneof![3 => Just(Kind::File), 2 => Just(Kind::Directory), 1 => Just(Kind::Symlink)];
+    prop_oneof![
+        8 => (arb_slot(), kind).prop_map(|(slot, kind)| Step::Create(slot, kind)),
+        3 => (arb_slot(), arb_slot()).prop_map(|(from, to)| Step::Link(from, to)),
+        3 => arb_slot().prop_map(Step::Unlink),
+        2 => arb_slot().prop_map(Step::RemoveDirectory),
+        6 => (arb_slot(), arb_slot()).prop_map(|(from, to)| Step::Rename(from, to)),
+        2 => (arb_slot(), arb_slot()).prop_map(|(from, to)| Step::Exchange(from, to)),
+        6 => (arb_slot(), any::<bool>()).prop_map(|(slot, own)| Step::Publish(slot, own)),
+        1 => (arb_slot(), any::<u16>()).prop_map(|(slot, bits)| Step::Chmod(slot, bits)),
+        2 => (arb_slot(), any::<u8>(), any::<Option<u8>>())
+            .prop_map(|(slot, name, value)| Step::SetXattr(slot, name, value)),
+        3 => Just(Step::Begin),
+        1 => Just(Step::See),
+        1 => Just(Step::Pass),
+        1 => Just(Step::Reopen),
+        2 => any::<u8>().prop_map(Step::Withdraw),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_tree_agrees_with_the_model(steps in prop::collection::vec(arb_step(), 1..60)) {
+        let mut pair = Pair::new();
+        for step in &steps {
+            pair.take(step);
+            pair.compare();
+        }
+    }
+}
