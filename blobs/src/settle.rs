@@ -1,0 +1,141 @@
+//! Settling: published drafts survive a power cut, sealed or not; and drafts that nothing names
+//! any more go.
+
+use std::{fs::File, path::PathBuf};
+
+use rusqlite::{Connection, params};
+use tesfs_pathtree::{BlobNumber, DbError, Doing as _, Tx};
+
+use crate::{
+    BlobError, BlobRow, FileStamp, ROWS_PER_TRANSACTION, Store, crew,
+    error::Doing as _,
+    folders::{remove_file, sync_folder},
+    row::Unsigned,
+    store::names_of_draft,
+};
+
+/// A draft whose file was synced, as it was before that.
+struct Synced {
+    number: BlobNumber,
+    draft: u64,
+    path: PathBuf,
+    file: File,
+    stamp: FileStamp,
+}
+
+impl Store {
+    /// Returns blobs whose bytes a power cut could still take, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Database`].
+    pub fn unsettled(&self, conn: &Connection, limit: usize) -> Result<Vec<BlobNumber>, BlobError> {
+        let numbers = conn
+            .prepare_cached(
+                "SELECT number FROM blobs WHERE settled = 0 AND refs > 0 ORDER BY number LIMIT ?1",
+            )
+            .and_then(|mut stmt| {
+                stmt.query_map([Unsigned(limit as u64)], |row| row.get(0))?.collect()
+            })
+            .doing("listing unsettled blobs")?;
+        Ok(numbers)
+    }
+
+    /// Makes drafts survive a power cut: their files are synced first, then their rows, all in one
+    /// commit. Those that failed are returned; one that was written to meanwhile just stays
+    /// unsettled. Files of drafts that nothing names are removed on the way.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError`] when the commit failed; nothing is settled then.
+    pub fn settle(
+        &self,
+        numbers: &[BlobNumber],
+    ) -> Result<Vec<(BlobNumber, BlobError)>, BlobError> {
+        self.record_damage()?;
+        let mut failed = Vec::new();
+        for batch in numbers.chunks(ROWS_PER_TRANSACTION) {
+            let mut synced = Vec::new();
+            let results = crew::each("tesfs-settle", batch, |&number| self.sync_unsettled(number))?;
+            for (&number, result) in batch.iter().zip(results) {
+                match result {
+                    Ok(draft) => synced.extend(draft),
+                    Err(err) => failed.push((number, err)),
+                }
+            }
+            if !synced.is_empty() {
+                sync_folder(&self.folders().drafts)?;
+                self.db().write_durable(|tx| synced.iter().try_for_each(|one| settle(tx, one)))?;
+            }
+        }
+        self.reap_drafts()?;
+        Ok(failed)
+    }
+
+    fn sync_unsettled(&self, number: BlobNumber) -> Result<Option<Synced>, BlobError> {
+        let row = self.db().read(|conn| BlobRow::find(conn, number))?;
+        let Some(draft) = row.filter(|row| !row.settled).and_then(|row| row.draft) else {
+            return Ok(None);
+        };
+        let path = self.folders().draft(draft);
+        let file = File::open(&path).doing("opening a draft", &path)?;
+        let stamp = FileStamp::of(&file).doing("looking at a draft", &path)?;
+        file.sync_data().doing("syncing a draft", &path)?;
+        Ok(Some(Synced { number, draft, path, file, stamp }))
+    }
+
+    /// Removes drafts that nothing names any more: their rows durably first, then their files, so
+    /// that a power cut never brings back a row without its bytes.
+    pub(crate) fn reap_drafts(&self) -> Result<(), BlobError> {
+        loop {
+            if self.db().read(unreferenced_drafts)?.is_empty() {
+                return Ok(());
+            }
+            let reaped = self.db().write_durable(delete_unreferenced)?;
+            for &draft in &reaped {
+                drop(self.take_front(draft));
+                // A file that a line still holds is that line's to release.
+                if !self.drafts().holds(draft) {
+                    remove_file(&self.folders().draft(draft))?;
+                }
+            }
+        }
+    }
+}
+
+/// Marks a draft settled unless somebody wrote to its file after the sync began.
+fn settle(tx: &Tx<'_>, one: &Synced) -> Result<(), BlobError> {
+    let now = FileStamp::of(&one.file).doing("looking at a draft", &one.path)?;
+    if (now.size_bytes, now.mtime_ns) != (one.stamp.size_bytes, one.stamp.mtime_ns) {
+        return Ok(());
+    }
+    tx.prepare_cached("UPDATE blobs SET settled = 1 WHERE number = ?1 AND draft = ?2")
+        .and_then(|mut stmt| stmt.execute(params![one.number, Unsigned(one.draft)]))
+        .doing("settling a blob")?;
+    Ok(())
+}
+
+fn unreferenced_drafts(conn: &Connection) -> Result<Vec<(BlobNumber, u64)>, DbError> {
+    conn.prepare_cached(
+        "SELECT number, draft FROM blobs WHERE draft IS NOT NULL AND refs = 0 LIMIT ?1",
+    )
+    .and_then(|mut stmt| {
+        stmt.query_map([Unsigned(ROWS_PER_TRANSACTION as u64)], |row| {
+            Ok((row.get(0)?, row.get::<_, Unsigned>(1)?.0))
+        })?
+        .collect()
+    })
+    .doing("listing unreferenced drafts")
+}
+
+/// Deletes rows of unreferenced drafts; returns the draft files that no row names any more.
+fn delete_unreferenced(tx: &Tx<'_>) -> Result<Vec<u64>, BlobError> {
+    let mut unnamed = Vec::new();
+    for (number, draft) in unreferenced_drafts(tx)? {
+        crate::store::delete_row(tx, number)?;
+        if names_of_draft(tx, draft)? == 0 {
+            unnamed.push(draft);
+        }
+    }
+    Ok(unnamed)
+}
