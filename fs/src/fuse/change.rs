@@ -1,0 +1,181 @@
+//! Changes by name and of attributes, with what they mean for the nodes of an inode.
+
+use std::{ffi::OsStr, sync::Arc};
+
+use fuser::{Errno, INodeNo, OpenFlags, ReplyAttr, ReplyCreate, ReplyEntry, Request};
+use tesfs_pathtree::{Ino, Name};
+
+use super::{
+    convert::{self, errno},
+    nodes::{Content, NodeId, Seat, Seating},
+    notify,
+    open::{FileInUse, Refusal},
+    shared::Shared,
+};
+use crate::{AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile};
+
+impl Shared {
+    /// Makes something and answers with its name.
+    pub(super) fn make(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        what: &MakeInode,
+        mode: u32,
+        reply: ReplyEntry,
+    ) {
+        let made = self.child(parent, name).and_then(|(parent, name)| {
+            let caller = convert::caller(request);
+            self.vfs.make(&caller, parent, &name, what, mode & 0o7777)
+        });
+        self.reply_entry(request, reply, "make", made);
+    }
+
+    /// Makes a file and opens it.
+    pub(super) fn create(
+        &self,
+        request: &Request,
+        (parent, name): (Ino, &Name),
+        mode: u32,
+        flags: OpenFlags,
+        reply: ReplyCreate,
+    ) {
+        let caller = convert::caller(request);
+        match self.make_open(&caller, (parent, name), mode, flags) {
+            Ok((made, file)) => {
+                let seat = self.seat_maker(request, &made, &file);
+                self.reply_created(reply, &made, file, seat);
+            }
+            // Somebody else was faster: the kernel looks again and opens that file.
+            Err(err) if err.errno() == libc::EEXIST && flags.0 & libc::O_EXCL == 0 => {
+                reply.error(Errno::ESTALE);
+            }
+            Err(err) => reply.error(errno("create", &err)),
+        }
+    }
+
+    fn make_open(
+        &self,
+        caller: &Caller,
+        (parent, name): (Ino, &Name),
+        mode: u32,
+        flags: OpenFlags,
+    ) -> Result<(Attributes, Arc<OpenFile>), FsError> {
+        if let Some(how) = convert::open_write(flags, caller) {
+            return self.vfs.create(caller, parent, name, mode, how);
+        }
+        let made = self.vfs.make(caller, parent, name, &MakeInode::File, mode)?;
+        let file = self.vfs.open_read(caller, made.ino)?;
+        Ok((made, file))
+    }
+
+    /// Seats whoever made a file. Nobody else knows its node yet, so that it fits.
+    fn seat_maker(
+        &self,
+        request: &Request,
+        made: &Attributes,
+        file: &Arc<OpenFile>,
+    ) -> Option<Seat> {
+        let own = self.nodes.lock().own(made.ino);
+        let coming = self.coming(request, made.ino, own);
+        let seating = if file.is_writer() {
+            self.nodes.seat(&coming, Content::Line, None, None)
+        } else {
+            self.nodes.seat(&coming, Content::Version(file.content()), Some(file), None)
+        };
+        match seating {
+            Some(Seating::Seated(seat)) => Some(seat),
+            _ => None,
+        }
+    }
+
+    /// Changes attributes and answers with them.
+    pub(super) fn set_attributes(
+        &self,
+        request: &Request,
+        node: NodeId,
+        change: &AttributeChange<'_>,
+        handle: Option<&FileInUse>,
+        reply: ReplyAttr,
+    ) {
+        let ino = match self.ino(node) {
+            Ok(ino) => ino,
+            Err(errno) => return reply.error(errno),
+        };
+        if change.size.is_some() && !handle.is_some_and(|handle| handle.file.is_writer()) {
+            return self.resize_by_name(request, ino, node, change, reply);
+        }
+        let changed = self.vfs.set_attributes(&convert::caller(request), ino, change);
+        if let Some(handle) = handle.filter(|_| change.size.is_some()) {
+            self.wrote(handle, 0, 0);
+        }
+        self.attributes_changed(ino, node);
+        let shown = changed.and_then(|changed| self.shown_at(ino, node, changed));
+        self.reply_attributes(reply, "setattr", node, shown);
+    }
+
+    /// Changes a size without a handle: a short visit of a writer, which publishes at once.
+    fn resize_by_name(
+        &self,
+        request: &Request,
+        ino: Ino,
+        node: NodeId,
+        change: &AttributeChange<'_>,
+        reply: ReplyAttr,
+    ) {
+        let seat = match self.seat_writer(self.coming(request, ino, node)) {
+            Ok(seat) => seat,
+            Err(Refusal::Moved) => return reply.error(Errno::ESTALE),
+            Err(Refusal::Failed(err)) => return reply.error(errno("setattr", &err)),
+        };
+        let changed = self.vfs.set_attributes(&convert::caller(request), ino, change);
+        let line = seat.map(|_| (node, 0));
+        let published = changed.is_ok().then(|| self.vfs.published(ino).ok()).flatten();
+        let notice = published.and_then(|key| self.notice(ino, key, line));
+        if let Some(seat) = seat {
+            self.nodes.lock().bypassed(ino, node);
+            self.nodes.leave(ino, node, seat);
+        }
+        self.attributes_changed(ino, node);
+        let shown = changed.and_then(|changed| self.shown_at(ino, node, changed));
+        // Without a line the attributes hold; and if there is one, the kernel is told at its end.
+        match (notice, shown) {
+            (Some(notice), Ok(shown)) => {
+                let attributes = convert::attributes(&shown, ino.0);
+                let then = move || reply.attr(&std::time::Duration::ZERO, &attributes);
+                self.notices.send_then(notice, Box::new(then));
+            }
+            (_, shown) => self.reply_attributes(reply, "setattr", node, shown),
+        }
+    }
+
+    /// Returns what a node shows of an inode that has `changed` attributes.
+    fn shown_at(&self, ino: Ino, node: NodeId, changed: Attributes) -> Result<Attributes, FsError> {
+        if self.nodes.lock().pinned(ino, node).is_none() {
+            return Ok(changed);
+        }
+        self.attributes_at(ino, node)
+    }
+
+    /// Returns the inode that a name leads to, if more than one node shows it: their link counts
+    /// change when the name goes, of which the kernel knows for one node only.
+    pub(super) fn divided(&self, caller: &Caller, parent: Ino, name: &Name) -> Option<Ino> {
+        if !self.nodes.lock().are_divided() {
+            return None;
+        }
+        self.vfs.lookup(caller, parent, name).ok().map(|found| found.ino)
+    }
+
+    /// Tells the kernel that an inode lost a name.
+    pub(super) fn links_changed(&self, ino: Option<Ino>) {
+        let Some(ino) = ino else { return };
+        let nodes = {
+            let nodes = self.nodes.lock();
+            let mut all = nodes.others(ino, nodes.own(ino));
+            all.push(nodes.own(ino));
+            all
+        };
+        self.notices.send(notify::Notice::Attributes(nodes));
+    }
+}

@@ -1,0 +1,184 @@
+//! Listing directories: each handle lists what was there when it began.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fuser::{FileAttr, FileType, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+use tesfs_pathtree::Ino;
+
+use super::{
+    convert::{self, errno},
+    shared::Shared,
+    shown::{GENERATION, LASTING},
+};
+use crate::{Attributes, Caller, DirectoryEntry, FileKind, FsError};
+
+/// One open directory.
+pub(super) struct OpenDirectory {
+    ino: Ino,
+    /// What it lists, taken when the listing begins, and again when it begins again.
+    listing: Mutex<Option<Arc<Listing>>>,
+}
+
+/// The entries of a directory at one moment. The offset of an entry is its position here plus one,
+/// so it stays what it is whatever happens to the directory meanwhile.
+struct Listing {
+    parent: Ino,
+    entries: Vec<DirectoryEntry>,
+}
+
+/// One entry of a listing.
+enum Listed<'a> {
+    Dot(&'static str, Ino),
+    Entry(&'a DirectoryEntry),
+}
+
+impl OpenDirectory {
+    pub(super) fn new(ino: Ino) -> Self {
+        Self { ino, listing: Mutex::new(None) }
+    }
+}
+
+impl Listing {
+    /// Returns the entries from `offset` on, each with the offset of the next.
+    fn from(&self, ino: Ino, offset: u64) -> impl Iterator<Item = (u64, Listed<'_>)> {
+        let dots = [Listed::Dot(".", ino), Listed::Dot("..", self.parent)];
+        let all = dots.into_iter().chain(self.entries.iter().map(Listed::Entry));
+        (1..).zip(all).skip(usize::try_from(offset).unwrap_or(usize::MAX))
+    }
+}
+
+impl Shared {
+    fn listing(&self, directory: &OpenDirectory, offset: u64) -> Result<Arc<Listing>, FsError> {
+        let mut kept = directory.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(listing), true) = (&*kept, offset > 0) {
+            return Ok(Arc::clone(listing));
+        }
+        let parent = self.vfs.parent(directory.ino)?;
+        let entries = self.vfs.list(directory.ino)?;
+        let listing = Arc::new(Listing { parent, entries });
+        *kept = Some(Arc::clone(&listing));
+        Ok(listing)
+    }
+
+    /// Answers with names from `offset` on.
+    pub(super) fn list(&self, directory: &OpenDirectory, offset: u64, mut reply: ReplyDirectory) {
+        let listing = match self.listing(directory, offset) {
+            Ok(listing) => listing,
+            Err(err) => return reply.error(errno("readdir", &err)),
+        };
+        for (next, listed) in listing.from(directory.ino, offset) {
+            let is_full = match listed {
+                Listed::Dot(name, ino) => {
+                    reply.add(INodeNo(ino.0), next, FileType::Directory, name)
+                }
+                Listed::Entry(entry) => {
+                    let kind = convert::file_type(entry.kind);
+                    reply.add(INodeNo(entry.ino.0), next, kind, entry.name.as_os_str())
+                }
+            };
+            if is_full {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    /// Answers with names from `offset` on, and what they lead to.
+    ///
+    /// The kernel keeps what it is given here as if it had looked it up, so each name is looked
+    /// up now: the listing may be older. The directory can not change before the answer arrives,
+    /// because the kernel holds its lock.
+    pub(super) fn list_with_attributes(
+        &self,
+        caller: &Caller,
+        directory: &OpenDirectory,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listing = match self.listing(directory, offset) {
+            Ok(listing) => listing,
+            Err(err) => return reply.error(errno("readdirplus", &err)),
+        };
+        for (next, listed) in listing.from(directory.ino, offset) {
+            let is_full = match listed {
+                Listed::Dot(name, ino) => {
+                    let shown = convert::attributes(&only_number(ino), ino.0);
+                    reply.add(INodeNo(ino.0), next, name, &LASTING, &shown, GENERATION)
+                }
+                Listed::Entry(entry) => {
+                    let Some((hold, shown)) = self.listed(caller, directory.ino, entry) else {
+                        continue;
+                    };
+                    let name = entry.name.as_os_str();
+                    reply.add(shown.ino, next, name, &hold, &shown, GENERATION)
+                }
+            };
+            if is_full {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    /// Returns what a name of a listing leads to now; `None` if it is gone.
+    fn listed(
+        &self,
+        caller: &Caller,
+        parent: Ino,
+        entry: &DirectoryEntry,
+    ) -> Option<(std::time::Duration, FileAttr)> {
+        let found = self.vfs.lookup(caller, parent, &entry.name).ok()?;
+        let lead = self.nodes.lock().listed(found.ino);
+        let (entry_holds, attributes_hold, shown) = self.led(&lead, &found).ok()?;
+        Some((entry_holds.min(attributes_hold), shown))
+    }
+}
+
+/// Returns attributes for `.` and `..`, of which the kernel takes the number and the kind only.
+fn only_number(ino: Ino) -> Attributes {
+    Attributes {
+        ino,
+        kind: FileKind::Directory,
+        mode: 0,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        size: 0,
+        blocks: 0,
+        atime_ns: 0,
+        mtime_ns: 0,
+        ctime_ns: 0,
+        btime_ns: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tesfs_pathtree::Name;
+
+    use super::*;
+
+    fn names(listing: &Listing, offset: u64) -> Vec<(u64, String)> {
+        let named = |(next, listed): (u64, Listed<'_>)| match listed {
+            Listed::Dot(name, _) => (next, name.to_owned()),
+            Listed::Entry(entry) => (next, entry.name.to_string()),
+        };
+        listing.from(Ino(5), offset).map(named).collect()
+    }
+
+    #[test]
+    fn a_listing_continues_where_it_stopped() {
+        let entry = |name: &str| DirectoryEntry {
+            name: Name::parse(name.as_ref()).unwrap(),
+            ino: Ino(9),
+            kind: FileKind::File,
+        };
+        let listing = Listing { parent: Ino(1), entries: vec![entry("a"), entry("b")] };
+        let all = [(1, "."), (2, ".."), (3, "a"), (4, "b")].map(|(at, name)| (at, name.to_owned()));
+        assert_eq!(names(&listing, 0), all);
+        assert_eq!(names(&listing, 2), all[2..]);
+        assert_eq!(names(&listing, 4), []);
+        assert_eq!(names(&listing, u64::MAX), []);
+    }
+}

@@ -1,0 +1,275 @@
+//! Where a bucket is to appear: what may be there, and what a killed process left there.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx},
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+    process::geteuid,
+};
+use tracing::warn;
+
+/// The kernel's door to FUSE.
+const DEVICE: &str = "/dev/fuse";
+
+/// Mounts and unmounts on behalf of ordinary users.
+const FUSERMOUNT: &str = "fusermount3";
+
+/// A mount point that is made here is for its owner.
+const NEW_DIRECTORY_MODE: u32 = 0o700;
+
+/// Why a bucket can not be mounted, or unmounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The kernel has no FUSE, or the device is not there.
+    #[error("{DEVICE} is missing")]
+    NoFuseDevice,
+    /// An ordinary user mounts through this program.
+    #[error("{FUSERMOUNT} is missing")]
+    FusermountMissing,
+    /// The system refuses.
+    #[error("no permission to mount at {dir}", dir = dir.display())]
+    PermissionDenied {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// An ordinary user may not let others in.
+    #[error("user_allow_other is not set in /etc/fuse.conf")]
+    AllowOtherDenied,
+    /// What is in the directory would be hidden.
+    #[error("{dir} is not empty", dir = dir.display())]
+    NotEmpty {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// A missing mount point is made, but not the directories above it.
+    #[error("the parent of {dir} does not exist", dir = dir.display())]
+    ParentMissing {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// Only a directory can be mounted on.
+    #[error("{dir} is not a directory", dir = dir.display())]
+    NotADirectory {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// Something is mounted there.
+    #[error("something is mounted at {dir} already", dir = dir.display())]
+    AlreadyMounted {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// A killed process left its mount there, and it can not be taken away.
+    #[error("{dir} holds the mount of a process that is gone", dir = dir.display())]
+    Stale {
+        /// The mount point.
+        dir: PathBuf,
+        /// Why it stays.
+        #[source]
+        source: io::Error,
+    },
+    /// Files or directories of the mount are in use.
+    #[error("{dir} is in use", dir = dir.display())]
+    Busy {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// Anything else.
+    #[error("{doing} {dir} failed", dir = dir.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The mount point.
+        dir: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Says whether `dir` holds the mount of a process that is gone.
+pub fn stale_mount(dir: &Path) -> bool {
+    is_disconnected(fs::metadata(dir).map(drop))
+}
+
+fn is_disconnected(result: io::Result<()>) -> bool {
+    result.is_err_and(|err| err.raw_os_error() == Some(libc::ENOTCONN))
+}
+
+/// Takes away the mount that a process which is gone left at `dir`.
+///
+/// # Errors
+///
+/// The system's refusal.
+pub fn detach_stale(dir: &Path) -> Result<(), MountError> {
+    detach(dir).map_err(|source| MountError::Stale { dir: dir.into(), source })
+}
+
+/// A checked mount point.
+#[derive(Debug)]
+pub(super) struct MountPoint {
+    /// Absolute, without symbolic links.
+    pub(super) dir: PathBuf,
+    /// A killed process's mount was there and is not any more.
+    pub(super) was_stale: bool,
+}
+
+impl MountPoint {
+    /// Checks `dir`, makes it if it is missing, and takes away a stale mount.
+    pub(super) fn prepare(dir: &Path) -> Result<Self, MountError> {
+        let failed = |doing| move |source| MountError::Io { doing, dir: dir.into(), source };
+        if !Path::new(DEVICE).exists() {
+            return Err(MountError::NoFuseDevice);
+        }
+        let was_stale = stale_mount(dir);
+        if was_stale {
+            detach_stale(dir)?;
+            warn!(dir = %dir.display(), "took away the mount of a process that is gone");
+        }
+        match fs::metadata(dir) {
+            Ok(meta) if !meta.is_dir() => {
+                return Err(MountError::NotADirectory { dir: dir.into() });
+            }
+            Ok(_) => {}
+            Err(err) if err.kind() == io::ErrorKind::NotFound => make(dir)?,
+            Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
+                return Err(MountError::ParentMissing { dir: dir.into() });
+            }
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(MountError::PermissionDenied { dir: dir.into() });
+            }
+            Err(err) => return Err(failed("looking at")(err)),
+        }
+        let dir = dir.canonicalize().map_err(failed("resolving"))?;
+        if is_mount_root(&dir).map_err(failed("looking at"))? {
+            return Err(MountError::AlreadyMounted { dir });
+        }
+        let mut entries = fs::read_dir(&dir).map_err(failed("listing"))?;
+        if entries.next().is_some() {
+            return Err(MountError::NotEmpty { dir });
+        }
+        if !geteuid().is_root() && !has_fusermount() {
+            return Err(MountError::FusermountMissing);
+        }
+        Ok(Self { dir, was_stale })
+    }
+}
+
+fn make(dir: &Path) -> Result<(), MountError> {
+    match DirBuilder::new().mode(NEW_DIRECTORY_MODE).create(dir) {
+        Ok(()) => Ok(()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            Err(MountError::ParentMissing { dir: dir.into() })
+        }
+        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+            Err(MountError::PermissionDenied { dir: dir.into() })
+        }
+        Err(source) => Err(MountError::Io { doing: "making", dir: dir.into(), source }),
+    }
+}
+
+/// Says whether a mount begins at `dir`.
+pub(super) fn is_mount_root(dir: &Path) -> io::Result<bool> {
+    let found = statx(CWD, dir, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)?;
+    Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Returns the device number of the mount at `dir`, as `major:minor`.
+pub(super) fn device(dir: &Path) -> io::Result<String> {
+    let found = statx(CWD, dir, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)?;
+    Ok(format!("{}:{}", found.stx_dev_major, found.stx_dev_minor))
+}
+
+/// Unmounts `dir`; refused with EBUSY while anything of it is in use.
+pub(super) fn unmount_now(dir: &Path) -> io::Result<()> {
+    match unmount(dir, UnmountFlags::NOFOLLOW) {
+        Err(Errno::PERM) => fusermount(&["-u"], dir),
+        result => Ok(result?),
+    }
+}
+
+/// Takes the mount at `dir` out of the tree; it ends when the last user of it is gone.
+pub(super) fn detach(dir: &Path) -> io::Result<()> {
+    match unmount(dir, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH) {
+        Err(Errno::PERM) => fusermount(&["-u", "-z"], dir),
+        result => Ok(result?),
+    }
+}
+
+fn fusermount(options: &[&str], dir: &Path) -> io::Result<()> {
+    let output =
+        Command::new(FUSERMOUNT).args(options).arg("--").arg(dir).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if said.contains("busy") {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    Err(io::Error::other(said))
+}
+
+fn has_fusermount() -> bool {
+    let asked = Command::new(FUSERMOUNT)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    asked.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_mount_point_is_made_for_its_owner() {
+        if !Path::new(DEVICE).exists() || !geteuid().is_root() {
+            return;
+        }
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("new");
+        let point = MountPoint::prepare(&dir).unwrap();
+        assert_eq!(point.dir, dir.canonicalize().unwrap());
+        assert!(!point.was_stale);
+        let mode = fs::metadata(&dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, NEW_DIRECTORY_MODE);
+    }
+
+    #[test]
+    fn what_can_not_be_mounted_on_is_refused_by_name() {
+        if !Path::new(DEVICE).exists() {
+            return;
+        }
+        let above = tempfile::tempdir().unwrap();
+        let refusal = |dir: &Path| MountPoint::prepare(dir).unwrap_err();
+        let deep = above.path().join("missing/new");
+        assert!(matches!(refusal(&deep), MountError::ParentMissing { dir } if dir == deep));
+        let file = above.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(refusal(&file), MountError::NotADirectory { dir } if dir == file));
+        let below_file = file.join("new");
+        assert!(matches!(refusal(&below_file), MountError::ParentMissing { .. }));
+        assert!(matches!(refusal(above.path()), MountError::NotEmpty { .. }));
+        assert!(matches!(refusal(Path::new("/proc")), MountError::AlreadyMounted { .. }));
+        assert!(!stale_mount(above.path()));
+    }
+
+    #[test]
+    fn only_a_lost_connection_is_stale() {
+        assert!(is_disconnected(Err(io::Error::from_raw_os_error(libc::ENOTCONN))));
+        assert!(!is_disconnected(Err(io::Error::from_raw_os_error(libc::ENOENT))));
+        assert!(!is_disconnected(Ok(())));
+    }
+}

@@ -1,0 +1,437 @@
+//! Opening, flushing and releasing files.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use fuser::{
+    BackingId, Errno, FileHandle, FopenFlags, OpenFlags, ReplyCreate, ReplyEmpty, ReplyOpen,
+    Request,
+};
+use tesfs_pathtree::{Chain, Ino};
+use tracing::error;
+
+use super::{
+    convert, lease,
+    nodes::{Arrival, Content, NodeId, Notice, Seat, Seating},
+    notify,
+    passthrough::Way,
+    shared::Shared,
+    shown::{GENERATION, LASTING},
+    table::Coming,
+};
+use crate::{Attributes, Caller, ContentKey, FsError, OpenFile, OpenWrite, Published};
+
+/// How often a reader's open pins anew because something was published meanwhile. Whatever it
+/// pinned then was current after the open began, which is all it may ask for.
+const PINS_MAX: usize = 4;
+
+/// One open file, as the kernel has it.
+pub(super) struct FileInUse {
+    pub(super) file: Arc<OpenFile>,
+    pub(super) ino: Ino,
+    pub(super) node: NodeId,
+    /// None for a handle that reads and writes past its node.
+    seat: Option<Seat>,
+    way: Way,
+    /// It was used through the page cache, so that this holds what the node stands for.
+    used: AtomicBool,
+}
+
+/// Why an open is not answered with a handle.
+pub(super) enum Refusal {
+    /// It is to come again, by a lookup.
+    Moved,
+    Failed(FsError),
+}
+
+impl From<FsError> for Refusal {
+    fn from(err: FsError) -> Self {
+        Self::Failed(err)
+    }
+}
+
+impl Refusal {
+    fn errno(&self, operation: &'static str) -> Errno {
+        match self {
+            Self::Moved => Errno::ESTALE,
+            Self::Failed(err) => convert::errno(operation, err),
+        }
+    }
+}
+
+impl Shared {
+    /// Opens the file behind a node.
+    pub(super) fn open(&self, request: &Request, node: NodeId, flags: OpenFlags, reply: ReplyOpen) {
+        let ino = match self.ino(node) {
+            Ok(ino) => ino,
+            Err(errno) => return reply.error(errno),
+        };
+        let caller = convert::caller(request);
+        let coming = self.coming(request, ino, node);
+        let opened = match convert::open_write(flags, &caller) {
+            None => self.open_reader(&caller, coming),
+            Some(how) => self.open_writer(&caller, coming, how),
+        };
+        let (file, seat) = match opened {
+            Ok(opened) => opened,
+            Err(refusal) => return reply.error(refusal.errno("open")),
+        };
+        let way = match seat {
+            Some(_) => self.enter(&file, node, |backing| reply.open_backing(backing)),
+            None => self.ways.enter_direct(node),
+        };
+        let truncates = flags.0 & libc::O_TRUNC != 0;
+        let flags = self.open_flags(&file, node, &way, truncates);
+        let number = self.keep(file, ino, node, seat, way.clone());
+        match way {
+            Way::Cached | Way::Direct => reply.opened(number, flags),
+            Way::Passthrough(id) | Way::DirectOver(id) => {
+                reply.opened_passthrough(number, flags, &id);
+            }
+        }
+    }
+
+    /// Answers with a file that was just made, open.
+    pub(super) fn reply_created(
+        &self,
+        reply: ReplyCreate,
+        made: &Attributes,
+        file: Arc<OpenFile>,
+        seat: Option<Seat>,
+    ) {
+        let node = self.nodes.lock().own(made.ino);
+        let way = match seat {
+            Some(_) => self.enter(&file, node, |backing| reply.open_backing(backing)),
+            None => self.ways.enter_direct(node),
+        };
+        let flags = self.open_flags(&file, node, &way, true);
+        if matches!(way, Way::Cached) {
+            // Nobody used the node before: there are no other pages.
+            self.nodes.lock().cached(made.ino, node);
+        }
+        let shown = convert::attributes(made, node.0);
+        let number = self.keep(file, made.ino, node, seat, way.clone());
+        match way {
+            Way::Cached | Way::Direct => {
+                reply.created(&LASTING, &shown, GENERATION, number, flags);
+            }
+            Way::Passthrough(id) | Way::DirectOver(id) => {
+                reply.created_passthrough(&LASTING, &shown, GENERATION, number, flags, &id);
+            }
+        }
+    }
+
+    pub(super) fn coming(&self, request: &Request, ino: Ino, node: NodeId) -> Coming {
+        let thread = convert::thread(request);
+        Coming { thread, ino, node, strayed: false, since: Instant::now() }
+    }
+
+    fn open_reader(
+        &self,
+        caller: &Caller,
+        mut coming: Coming,
+    ) -> Result<(Arc<OpenFile>, Option<Seat>), Refusal> {
+        let Coming { thread, ino, node, .. } = coming;
+        let (arrival, mut seen) = {
+            let mut nodes = self.nodes.lock();
+            (nodes.arrive(thread, ino, node, false), nodes.publishes())
+        };
+        self.release_abandoned();
+        match arrival {
+            Arrival::Seated(seat, Some(file)) => return Ok((file, Some(seat))),
+            Arrival::Seated(seat, None) => self.nodes.leave(ino, node, seat),
+            Arrival::Strayed => coming.strayed = true,
+            Arrival::New => {}
+        }
+        let mut file = self.vfs.open_read(caller, ino)?;
+        for pins in 0.. {
+            let content = Content::Version(file.content());
+            let check = (pins < PINS_MAX).then_some(seen);
+            match self.nodes.seat(&coming, content, Some(&file), check) {
+                Some(Seating::Seated(seat)) => return Ok((file, Some(seat))),
+                Some(Seating::Stray) => return Ok((file, None)),
+                // The seat that is kept keeps the file, too.
+                Some(Seating::Moved | Seating::Wait) => return Err(Refusal::Moved),
+                None => seen = self.nodes.lock().publishes(),
+            }
+            if self.vfs.published(ino)? != file.content() {
+                self.release_file(&file);
+                file = self.vfs.open_read(caller, ino)?;
+            }
+        }
+        unreachable!("the last round is not checked")
+    }
+
+    fn open_writer(
+        &self,
+        caller: &Caller,
+        coming: Coming,
+        how: OpenWrite,
+    ) -> Result<(Arc<OpenFile>, Option<Seat>), Refusal> {
+        let seat = self.seat_writer(coming)?;
+        let (ino, node) = (coming.ino, coming.node);
+        let opened = self.vfs.open_write(caller, ino, how);
+        if let Some(seat) = seat {
+            if opened.is_err() {
+                self.nodes.leave(ino, node, seat);
+            } else if how.truncate {
+                self.nodes.lock().wrote(ino, node, seat);
+            }
+        }
+        Ok((opened?, seat))
+    }
+
+    /// Seats somebody who is about to write; without a seat it is to write past the node.
+    pub(super) fn seat_writer(&self, mut coming: Coming) -> Result<Option<Seat>, Refusal> {
+        let Coming { thread, ino, node, .. } = coming;
+        let arrival = self.nodes.lock().arrive(thread, ino, node, true);
+        self.release_abandoned();
+        match arrival {
+            Arrival::Seated(seat, _) => return Ok(Some(seat)),
+            Arrival::Strayed => coming.strayed = true,
+            Arrival::New => {}
+        }
+        match self.nodes.seat(&coming, Content::Line, None, None) {
+            Some(Seating::Seated(seat)) => Ok(Some(seat)),
+            Some(Seating::Stray) | None => Ok(None),
+            Some(Seating::Moved | Seating::Wait) => {
+                self.move_other_names(ino);
+                Err(Refusal::Moved)
+            }
+        }
+    }
+
+    /// Lets the other names of an inode whose writer was moved be looked up again: the open that
+    /// was moved only takes its own name along.
+    fn move_other_names(&self, ino: Ino) {
+        match self.vfs.names(ino) {
+            Ok(names) if names.len() > 1 => {
+                self.notices.send(notify::Notice::Names(self.names_at(names)));
+            }
+            Ok(_) => {}
+            Err(err) => convert::log("names", &err),
+        }
+    }
+
+    /// Chooses how a handle with a seat reads and writes.
+    fn enter(
+        &self,
+        file: &OpenFile,
+        node: NodeId,
+        open_backing: impl FnOnce(&std::fs::File) -> std::io::Result<BackingId>,
+    ) -> Way {
+        let backing = || match file.backing() {
+            // Without leases nobody could tell when a mapping of a closed file goes.
+            Ok(Some(backing)) if file.is_writer() && !lease::is_possible(&backing) => None,
+            Ok(backing) => backing,
+            Err(err) => {
+                // Served by the daemon it will say so to whoever writes.
+                convert::log("backing", &err);
+                None
+            }
+        };
+        self.ways.enter(node, backing, open_backing)
+    }
+
+    /// Returns the flags of an open, and notes what it does to the kernel's page cache.
+    fn open_flags(&self, file: &OpenFile, node: NodeId, way: &Way, truncates: bool) -> FopenFlags {
+        // Without write access there is nothing to publish: no request at close.
+        let flush = if file.is_writer() { FopenFlags::empty() } else { FopenFlags::FOPEN_NOFLUSH };
+        match way {
+            Way::Cached if self.keeps_cache(file, node, truncates) => {
+                flush | FopenFlags::FOPEN_KEEP_CACHE
+            }
+            Way::Cached => flush,
+            Way::Passthrough(_) => {
+                self.nodes.lock().bypassed(file.ino(), node);
+                flush
+            }
+            Way::DirectOver(_) | Way::Direct => flush | FopenFlags::FOPEN_DIRECT_IO,
+        }
+    }
+
+    fn keeps_cache(&self, file: &OpenFile, node: NodeId, truncates: bool) -> bool {
+        let ino = file.ino();
+        if truncates {
+            return self.nodes.lock().keeps_cache(ino, node, None);
+        }
+        if !file.is_writer() {
+            return self.nodes.lock().keeps_cache(ino, node, Some(file.content()));
+        }
+        if !self.nodes.lock().has_cache(ino, node) {
+            return false;
+        }
+        // What its line began with, if the line is new; else the table knows better.
+        let base = self.vfs.published(ino).ok();
+        self.nodes.lock().keeps_cache(ino, node, base)
+    }
+
+    fn keep(
+        &self,
+        file: Arc<OpenFile>,
+        ino: Ino,
+        node: NodeId,
+        seat: Option<Seat>,
+        way: Way,
+    ) -> FileHandle {
+        let used = AtomicBool::new(false);
+        self.files.insert(FileInUse { file, ino, node, seat, way, used })
+    }
+
+    /// Notes that a handle read or wrote through the daemon.
+    pub(super) fn used(&self, handle: &FileInUse) {
+        if matches!(handle.way, Way::Cached) && !handle.used.swap(true, Ordering::Relaxed) {
+            self.nodes.lock().cached(handle.ino, handle.node);
+        }
+    }
+
+    /// Notes that a handle wrote through the daemon.
+    pub(super) fn wrote(&self, handle: &FileInUse, offset: u64, len: u64) {
+        self.used(handle);
+        let Some(seat) = handle.seat else {
+            return self.wrote_past(handle.ino, offset, len);
+        };
+        self.nodes.lock().wrote(handle.ino, handle.node, seat);
+    }
+
+    /// Tells the line's node of bytes that were written past it.
+    fn wrote_past(&self, ino: Ino, offset: u64, len: u64) {
+        let line = {
+            let mut nodes = self.nodes.lock();
+            let line = nodes.line(ino);
+            if let Some(node) = line {
+                nodes.bypassed(ino, node);
+            }
+            line
+        };
+        if let Some(node) = line {
+            self.notices.send(notify::Notice::Bytes { node, offset, len });
+        }
+    }
+
+    /// Publishes what a handle wrote; close(2) waits for the answer.
+    pub(super) fn flush(&self, handle: &FileInUse, reply: ReplyEmpty) {
+        let (ino, node) = (handle.ino, handle.node);
+        let writes = self.nodes.lock().writes(ino, node);
+        match handle.file.flush() {
+            Ok(published) => {
+                if let Some(seat) = handle.seat {
+                    self.nodes.lock().flushed(ino, node, seat);
+                }
+                let line = handle.seat.map(|_| (node, writes));
+                match published {
+                    Published::Nothing => reply.ok(),
+                    Published::NewVersion(key) => {
+                        self.published(ino, key, line, Box::new(move || reply.ok()));
+                    }
+                }
+            }
+            Err(err) => reply.error(convert::errno("flush", &err)),
+        }
+    }
+
+    /// Does `then` once nobody can find an older version of `ino` by name.
+    pub(super) fn published(
+        &self,
+        ino: Ino,
+        key: ContentKey,
+        line: Option<(NodeId, u64)>,
+        then: notify::Then,
+    ) {
+        match self.notice(ino, key, line) {
+            Some(notice) => self.notices.send_then(notice, then),
+            None => then(),
+        }
+    }
+
+    /// Returns what the kernel must hear of a version that was published.
+    pub(super) fn notice(
+        &self,
+        ino: Ino,
+        key: ContentKey,
+        line: Option<(NodeId, u64)>,
+    ) -> Option<notify::Notice> {
+        let notice = self.nodes.lock().published(ino, key, line);
+        match notice {
+            Notice::Nothing => None,
+            Notice::Node(node) => Some(notify::Notice::Node(node)),
+            Notice::Names => match self.vfs.names(ino) {
+                Ok(names) => Some(notify::Notice::Names(self.names_at(names))),
+                Err(err) => {
+                    convert::log("names", &err);
+                    None
+                }
+            },
+        }
+    }
+
+    /// Ends a handle that the kernel has closed; nobody waits for it.
+    pub(super) fn closed(&self, handle: Arc<FileInUse>) {
+        if self.is_mapped(&handle) { self.linger(handle) } else { self.release(&handle) }
+    }
+
+    /// Says whether the bytes of a closed handle are still mapped for writing. The mapping holds
+    /// the backing file only, so that the kernel closes the handle without it.
+    pub(super) fn is_mapped(&self, handle: &FileInUse) -> bool {
+        if !handle.file.is_writer()
+            || !matches!(handle.way, Way::Passthrough(_) | Way::DirectOver(_))
+        {
+            return false;
+        }
+        self.ways.last_backing(handle.node).is_some_and(|file| lease::is_written_elsewhere(&file))
+    }
+
+    /// Ends a handle.
+    pub(super) fn release(&self, handle: &FileInUse) {
+        let (ino, node) = (handle.ino, handle.node);
+        let is_writer = handle.file.is_writer();
+        if is_writer {
+            // Late stores are published before a reader may take the line's place.
+            self.release_file(&handle.file);
+            self.late_stores(handle);
+        }
+        // First the way, then the seat: whoever finds the node free finds it without a way.
+        self.ways.leave(node, &handle.way);
+        if let Some(seat) = handle.seat {
+            self.nodes.leave(ino, node, seat);
+        }
+        if !is_writer {
+            self.release_file(&handle.file);
+        }
+    }
+
+    /// Moves names away from older readers if a writer's release published something.
+    fn late_stores(&self, handle: &FileInUse) {
+        let (ino, node) = (handle.ino, handle.node);
+        if self.nodes.lock().others(ino, node).is_empty() {
+            return;
+        }
+        let Ok(key) = self.vfs.published(ino) else { return };
+        let notice = {
+            let line = handle.seat.map(|_| (node, self.nodes.lock().writes(ino, node)));
+            self.notice(ino, key, line)
+        };
+        if let Some(notice) = notice {
+            self.notices.send(notice);
+        }
+    }
+
+    pub(super) fn release_file(&self, file: &OpenFile) {
+        if let Err(err) = file.release() {
+            error!(ino = %file.ino(), error = %Chain(&err), "late writes of a file are lost");
+        }
+    }
+
+    /// Releases the files of moved opens that never came back.
+    fn release_abandoned(&self) {
+        let abandoned = self.nodes.lock().abandoned();
+        for file in abandoned {
+            self.release_file(&file);
+        }
+    }
+}

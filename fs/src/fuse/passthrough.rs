@@ -1,0 +1,218 @@
+//! How the handles of a node do their input and output.
+//!
+//! The kernel allows one way per node at a time: either all its handles go through the page cache,
+//! or all of them are bound to one backing file, which the kernel reads and writes by itself.
+//! Mixing them fails an open with EIO. A handle past the page cache (direct) goes with both, but on
+//! a node with a backing file it must be bound to that file as well.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use fuser::BackingId;
+use tracing::warn;
+
+use super::nodes::NodeId;
+
+/// How one handle does its input and output.
+#[derive(Debug)]
+pub(super) enum Way<B = BackingId> {
+    /// By the daemon, through the kernel's page cache.
+    Cached,
+    /// By the kernel, in the backing file.
+    Passthrough(Arc<B>),
+    /// By the daemon, past the page cache, at a node with a backing file.
+    DirectOver(Arc<B>),
+    /// By the daemon, past the page cache.
+    Direct,
+}
+
+impl<B> Clone for Way<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Cached => Self::Cached,
+            Self::Passthrough(id) => Self::Passthrough(Arc::clone(id)),
+            Self::DirectOver(id) => Self::DirectOver(Arc::clone(id)),
+            Self::Direct => Self::Direct,
+        }
+    }
+}
+
+/// The ways of the nodes in use.
+#[derive(Debug)]
+pub(super) struct Ways<B = BackingId> {
+    /// False once the kernel refused: every open is cached from then on.
+    is_allowed: AtomicBool,
+    /// Protects which node goes which way. Innermost: only the kernel is called under it.
+    nodes: Mutex<HashMap<NodeId, InUse<B>>>,
+}
+
+#[derive(Debug)]
+struct InUse<B> {
+    /// `None`: through the page cache.
+    bound: Option<Bound<B>>,
+    handles: usize,
+}
+
+#[derive(Debug)]
+struct Bound<B> {
+    id: Arc<B>,
+    file: Arc<File>,
+}
+
+impl<B> Ways<B> {
+    pub(super) fn new(is_allowed: bool) -> Self {
+        Self { is_allowed: AtomicBool::new(is_allowed), nodes: Mutex::default() }
+    }
+
+    /// Says whether the kernel may be given backing files.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.is_allowed.load(Ordering::Relaxed)
+    }
+
+    /// Stops giving backing files to the kernel.
+    pub(super) fn disallow(&self) {
+        self.is_allowed.store(false, Ordering::Relaxed);
+    }
+
+    /// Chooses the way of one more handle at `node`. `file` says which file it could be bound to;
+    /// it is asked only if the handle will be bound should there be one.
+    pub(super) fn enter(
+        &self,
+        node: NodeId,
+        file: impl FnOnce() -> Option<Arc<File>>,
+        open_backing: impl FnOnce(&File) -> io::Result<B>,
+    ) -> Way<B> {
+        let mut nodes = self.lock();
+        if let Some(found) = nodes.get_mut(&node) {
+            found.handles += 1;
+            return match &found.bound {
+                None => Way::Cached,
+                Some(bound) if file().is_some() => Way::Passthrough(Arc::clone(&bound.id)),
+                Some(bound) => Way::DirectOver(Arc::clone(&bound.id)),
+            };
+        }
+        let file = if self.is_allowed() { file() } else { None };
+        let bound = file.and_then(|file| match open_backing(&file) {
+            Ok(id) => Some(Bound { id: Arc::new(id), file }),
+            Err(err) => {
+                warn!(error = %err, "the kernel takes no backing file, all files are cached");
+                self.disallow();
+                None
+            }
+        });
+        let way = bound.as_ref().map_or(Way::Cached, |to| Way::Passthrough(Arc::clone(&to.id)));
+        nodes.insert(node, InUse { bound, handles: 1 });
+        way
+    }
+
+    /// Chooses the way of a handle that must not use what `node` caches or is bound to.
+    pub(super) fn enter_direct(&self, node: NodeId) -> Way<B> {
+        match self.lock().get_mut(&node) {
+            Some(InUse { bound: Some(bound), handles }) => {
+                *handles += 1;
+                Way::DirectOver(Arc::clone(&bound.id))
+            }
+            _ => Way::Direct,
+        }
+    }
+
+    /// Notes that a handle is gone. The last one takes the backing file along.
+    pub(super) fn leave(&self, node: NodeId, way: &Way<B>) {
+        if matches!(way, Way::Direct) {
+            return;
+        }
+        let mut nodes = self.lock();
+        if let Some(found) = nodes.get_mut(&node) {
+            found.handles -= 1;
+            if found.handles == 0 {
+                nodes.remove(&node);
+            }
+        }
+    }
+
+    /// Says whether the handles of `node` are bound to a backing file.
+    pub(super) fn is_bound(&self, node: NodeId) -> bool {
+        self.lock().get(&node).is_some_and(|found| found.bound.is_some())
+    }
+
+    /// Returns the backing file of a node that has one handle left.
+    pub(super) fn last_backing(&self, node: NodeId) -> Option<Arc<File>> {
+        let nodes = self.lock();
+        let found = nodes.get(&node).filter(|found| found.handles == 1)?;
+        found.bound.as_ref().map(|bound| Arc::clone(&bound.file))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, InUse<B>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId(5);
+
+    fn file() -> Option<Arc<File>> {
+        Some(Arc::new(File::open("/dev/null").unwrap()))
+    }
+
+    fn enter(ways: &Ways<u32>, file: Option<Arc<File>>, id: u32) -> Way<u32> {
+        ways.enter(NODE, || file, |_| Ok(id))
+    }
+
+    #[test]
+    fn all_handles_of_a_node_are_bound_to_one_backing_file() {
+        let ways = Ways::new(true);
+        assert!(matches!(enter(&ways, file(), 1), Way::Passthrough(id) if *id == 1));
+        assert!(matches!(enter(&ways, file(), 2), Way::Passthrough(id) if *id == 1));
+    }
+
+    #[test]
+    fn a_handle_without_a_file_is_direct_where_others_are_bound() {
+        let ways = Ways::new(true);
+        enter(&ways, file(), 1);
+        assert!(matches!(enter(&ways, None, 2), Way::DirectOver(id) if *id == 1));
+        assert!(matches!(ways.enter_direct(NODE), Way::DirectOver(id) if *id == 1));
+    }
+
+    #[test]
+    fn a_node_that_is_cached_stays_so_until_its_last_handle_is_gone() {
+        let ways = Ways::new(true);
+        let first = enter(&ways, None, 1);
+        assert!(matches!(enter(&ways, file(), 2), Way::Cached));
+        assert!(matches!(ways.enter_direct(NODE), Way::Direct));
+        ways.leave(NODE, &first);
+        assert!(!ways.is_bound(NODE));
+        ways.leave(NODE, &first);
+        assert!(matches!(enter(&ways, file(), 3), Way::Passthrough(id) if *id == 3));
+        assert!(ways.is_bound(NODE));
+    }
+
+    #[test]
+    fn the_backing_file_stays_until_the_last_handle_is_gone() {
+        let ways = Ways::new(true);
+        let first = enter(&ways, file(), 1);
+        let direct = ways.enter_direct(NODE);
+        ways.leave(NODE, &first);
+        assert!(ways.is_bound(NODE));
+        ways.leave(NODE, &direct);
+        assert!(!ways.is_bound(NODE));
+    }
+
+    #[test]
+    fn one_refusal_by_the_kernel_ends_passthrough() {
+        let ways = Ways::<u32>::new(true);
+        let way = ways.enter(NODE, file, |_| Err(io::Error::from_raw_os_error(libc::EPERM)));
+        assert!(matches!(way, Way::Cached));
+        assert!(!ways.is_allowed());
+        assert!(matches!(ways.enter(NodeId(6), file, |_| Ok(1)), Way::Cached));
+    }
+}

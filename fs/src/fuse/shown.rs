@@ -1,0 +1,142 @@
+//! What the kernel is shown of inodes: attributes, names, and for how long it may believe them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fuser::{FileAttr, Generation, ReplyAttr, ReplyEntry, Request};
+use tesfs_pathtree::Ino;
+
+use super::{
+    convert,
+    nodes::{Lead, NodeId},
+    notify,
+    shared::Shared,
+};
+use crate::{Attributes, FileKind, FsError, OpenFile};
+
+/// How long the kernel may believe what it was told: for good. Every local change goes through
+/// it, and of any other it is told.
+pub(super) const LASTING: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Node ids are never used again for another inode, so all are of one generation.
+pub(super) const GENERATION: Generation = Generation(0);
+
+impl Shared {
+    /// Returns the inode behind a node.
+    ///
+    /// # Errors
+    ///
+    /// ESTALE for a node that was forgotten.
+    pub(super) fn ino(&self, node: NodeId) -> Result<Ino, fuser::Errno> {
+        self.nodes.lock().ino(node).ok_or(fuser::Errno::ESTALE)
+    }
+
+    /// Returns the attributes a node shows: those of the version it stands for, else the inode's.
+    pub(super) fn attributes_at(&self, ino: Ino, node: NodeId) -> Result<Attributes, FsError> {
+        let pinned = self.nodes.lock().pinned(ino, node);
+        self.attributes_of(ino, pinned.as_ref())
+    }
+
+    fn attributes_of(
+        &self,
+        ino: Ino,
+        pinned: Option<&Arc<OpenFile>>,
+    ) -> Result<Attributes, FsError> {
+        let Some(file) = pinned else { return self.vfs.attributes(ino) };
+        // Times may be set on a version that is still the current one.
+        if !self.vfs.has_writers(ino) && self.vfs.published(ino)? == file.content() {
+            return self.vfs.attributes(ino);
+        }
+        file.attributes()
+    }
+
+    /// Returns for how long the attributes of a node hold. Where the kernel writes by itself they
+    /// do not: stores through a mapping change them without anybody's being told.
+    fn attributes_hold(&self, ino: Ino, node: NodeId) -> Duration {
+        let is_line = self.nodes.lock().is_line(ino, node);
+        if is_line && self.ways.is_bound(node) { Duration::ZERO } else { LASTING }
+    }
+
+    /// Answers with the attributes of a node.
+    pub(super) fn reply_attributes(
+        &self,
+        reply: ReplyAttr,
+        operation: &'static str,
+        node: NodeId,
+        attributes: Result<Attributes, FsError>,
+    ) {
+        match attributes {
+            Ok(shown) => {
+                let hold = self.attributes_hold(shown.ino, node);
+                reply.attr(&hold, &convert::attributes(&shown, shown.ino.0));
+            }
+            Err(err) => reply.error(convert::errno(operation, &err)),
+        }
+    }
+
+    /// Answers with a name that leads to the inode `found`.
+    ///
+    /// The kernel takes the node id it is given here for st_ino as well, until it asks for
+    /// attributes: so those of a fresh node do not hold.
+    pub(super) fn reply_entry(
+        &self,
+        request: &Request,
+        reply: ReplyEntry,
+        operation: &'static str,
+        found: Result<Attributes, FsError>,
+    ) {
+        match found.and_then(|found| self.entry(request, &found)) {
+            Ok((entry_holds, attributes_hold, shown)) => {
+                reply.entry_with_ttls(&attributes_hold, &entry_holds, &shown, GENERATION);
+            }
+            Err(err) if err.errno() == libc::ENOENT && operation == "lookup" => {
+                reply.entry(&LASTING, &convert::no_entry(), GENERATION);
+            }
+            Err(err) => reply.error(convert::errno(operation, &err)),
+        }
+    }
+
+    fn entry(
+        &self,
+        request: &Request,
+        found: &Attributes,
+    ) -> Result<(Duration, Duration, FileAttr), FsError> {
+        if found.kind != FileKind::File {
+            let node = self.nodes.lock().own(found.ino);
+            return Ok((LASTING, LASTING, convert::attributes(found, node.0)));
+        }
+        let now = Instant::now();
+        let lead = self.nodes.lock().look_up(convert::thread(request), found.ino, now);
+        let (entry_holds, attributes_hold, shown) = self.led(&lead, found)?;
+        Ok((entry_holds, attributes_hold, shown))
+    }
+
+    /// Returns how a name is shown that leads where `lead` says.
+    pub(super) fn led(
+        &self,
+        lead: &Lead<Arc<OpenFile>>,
+        found: &Attributes,
+    ) -> Result<(Duration, Duration, FileAttr), FsError> {
+        let entry_holds = if lead.is_lasting { LASTING } else { Duration::ZERO };
+        let attributes_hold = if lead.node.is_fresh() {
+            Duration::ZERO
+        } else {
+            self.attributes_hold(found.ino, lead.node)
+        };
+        let shown = match &lead.pinned {
+            Some(file) => self.attributes_of(found.ino, Some(file))?,
+            None => *found,
+        };
+        Ok((entry_holds, attributes_hold, convert::attributes(&shown, lead.node.0)))
+    }
+
+    /// Lets the other nodes of an inode show that an attribute changed through `node`.
+    pub(super) fn attributes_changed(&self, ino: Ino, node: NodeId) {
+        let others = self.nodes.lock().others(ino, node);
+        if !others.is_empty() {
+            self.notices.send(notify::Notice::Attributes(others));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Space kept back so that something can still be deleted on a full disk.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+/// Enough for the write-ahead log of many thousand deletions, and small beside any disk.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// A file in the data directory that does nothing but take space.
+pub(crate) struct Reserve {
+    path: PathBuf,
+}
+
+impl Reserve {
+    /// Names the reserve beside the node database.
+    pub(crate) fn beside(database: &Path) -> Self {
+        Self { path: database.with_file_name("reserve") }
+    }
+
+    /// Takes the space, where the disk has it; `false` where it does not.
+    ///
+    /// # Errors
+    ///
+    /// The disk refused for another reason than a lack of space.
+    pub(crate) fn fill(&self) -> io::Result<bool> {
+        let file = self.open()?;
+        if file.metadata()?.len() >= RESERVE_BYTES {
+            return Ok(true);
+        }
+        match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            Ok(()) => Ok(true),
+            // A disk that can not reserve keeps nothing back: holes would be a pretence.
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+                file.set_len(0)?;
+                Ok(false)
+            }
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(false),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Gives the space to whoever deletes something; `false` where it was given already.
+    ///
+    /// # Errors
+    ///
+    /// The file can not be opened or cut.
+    pub(crate) fn give(&self) -> io::Result<bool> {
+        let file = self.open()?;
+        if file.metadata()?.len() == 0 {
+            return Ok(false);
+        }
+        file.set_len(0)?;
+        Ok(true)
+    }
+
+    fn open(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_taken_once_and_given_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::beside(&dir.path().join("node.db"));
+        assert!(reserve.fill().unwrap());
+        assert!(reserve.fill().unwrap());
+        assert!(reserve.give().unwrap());
+        assert!(!reserve.give().unwrap());
+    }
+}

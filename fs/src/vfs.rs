@@ -1,0 +1,285 @@
+//! The VFS core: every rule about the filesystem, for every adapter.
+
+mod attributes;
+#[cfg(feature = "broken-publish")]
+mod broken;
+mod hidden;
+mod lines;
+mod namespace;
+mod open;
+mod operations;
+mod publish;
+mod story;
+mod xattr;
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+};
+
+use rustix::fs::statvfs;
+use tesfs_blobs::{DraftFile, Store};
+use tesfs_pathtree::{
+    Db, Ino, NAME_BYTES_MAX, Name, OperationId, Tx,
+    bucket::Bucket,
+    tree::{self, Inode, TreeError, View},
+};
+
+pub use self::story::{FileState, FileStory, VersionLine};
+use self::{hidden::Hidden, lines::Lines, operations::Operations};
+use crate::{attributes::FsStats, caller::Caller, error::FsError, reserve::Reserve};
+
+/// How a bucket is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VfsOptions {
+    /// Every change is refused.
+    pub read_only: bool,
+    /// Local read-only handles see the live draft instead of the version they opened.
+    pub shared_writes: bool,
+}
+
+/// Something the kernel may have cached that changed without its doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// What a name leads to.
+    Entry {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+    },
+    /// An inode's attributes or content.
+    Inode(Ino),
+}
+
+/// Is told what changed without the kernel's doing.
+type Observer = Box<dyn Fn(&Touched) + Send + Sync>;
+
+/// One bucket as a filesystem. All methods may be called from any thread.
+pub struct Vfs {
+    me: Weak<Self>,
+    db: Arc<Db>,
+    store: Arc<Store>,
+    bucket: Bucket,
+    view: View,
+    options: VfsOptions,
+    operations: Operations,
+    lines: Lines,
+    /// Protects who holds which inode open; innermost but for the database.
+    holds: Mutex<Holds>,
+    /// Draft files whose bytes a recovery could still need: free after the next durable commit.
+    limbo: Mutex<Vec<DraftFile>>,
+    hidden: Hidden,
+    reserve: Reserve,
+    observer: OnceLock<Observer>,
+}
+
+/// Which inodes are open, and which of them lost their last name meanwhile.
+#[derive(Default)]
+struct Holds {
+    handles: HashMap<Ino, usize>,
+    unlinked: HashSet<Ino>,
+}
+
+impl Vfs {
+    /// Shows `bucket` by its branch `main`.
+    ///
+    /// # Errors
+    ///
+    /// The bucket's root can not be read.
+    pub fn new(
+        db: Arc<Db>,
+        store: Arc<Store>,
+        bucket: &Bucket,
+        options: &VfsOptions,
+    ) -> Result<Arc<Self>, FsError> {
+        let view = View::main(bucket);
+        db.read(|conn| tree::inode(conn, view, view.root))?
+            .ok_or(TreeError::InodeGone(view.root))?;
+        let hidden = Hidden::new(db.path());
+        let reserve = Reserve::beside(db.path());
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            db,
+            store,
+            bucket: bucket.clone(),
+            view,
+            options: *options,
+            operations: Operations::default(),
+            lines: Lines::default(),
+            holds: Mutex::default(),
+            limbo: Mutex::default(),
+            hidden,
+            reserve,
+            observer: OnceLock::new(),
+        }))
+    }
+
+    /// Returns the root directory.
+    pub fn root(&self) -> Ino {
+        self.view.root
+    }
+
+    /// Returns the bucket that is shown.
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    /// Returns how the bucket is shown.
+    pub fn options(&self) -> &VfsOptions {
+        &self.options
+    }
+
+    /// Lets `observer` know of changes that do not come through the kernel; the first one stays.
+    pub fn observe(&self, observer: Box<dyn Fn(&Touched) + Send + Sync>) {
+        if self.observer.set(observer).is_err() {
+            tracing::warn!("a second observer of one bucket is not told of changes");
+        }
+    }
+
+    /// Tells the observer that something changed without the kernel's doing.
+    pub fn announce(&self, touched: &Touched) {
+        if let Some(observer) = self.observer.get() {
+            observer(touched);
+        }
+    }
+
+    /// Returns how many files are open.
+    pub fn open_files(&self) -> usize {
+        self.lock_holds().handles.values().sum()
+    }
+
+    /// Returns the state of the disk that the data directory is on.
+    ///
+    /// # Errors
+    ///
+    /// The system's refusal.
+    pub fn statfs(&self) -> Result<FsStats, FsError> {
+        let dir = self.db.path().parent().unwrap_or(Path::new("."));
+        let disk = statvfs(dir).map_err(|err| FsError::Io {
+            path: dir.into(),
+            doing: "asking for free space",
+            source: err.into(),
+        })?;
+        Ok(FsStats {
+            block_bytes: u32::try_from(disk.f_frsize).unwrap_or(4096),
+            blocks: disk.f_blocks,
+            blocks_free: disk.f_bfree,
+            blocks_available: disk.f_bavail,
+            files: disk.f_files,
+            files_free: disk.f_ffree,
+            name_bytes_max: u32::try_from(NAME_BYTES_MAX).expect("255 fits"),
+        })
+    }
+
+    /// Makes every change so far survive a power cut: what fsync of a directory asks for.
+    ///
+    /// # Errors
+    ///
+    /// A failed commit.
+    pub fn sync_names(&self) -> Result<(), FsError> {
+        Ok(self.db.sync()?)
+    }
+
+    /// Runs a change of the tree in one transaction, as part of its caller's operation.
+    fn change<T>(
+        &self,
+        caller: &Caller,
+        change: impl FnOnce(&Tx<'_>, OperationId) -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
+        if self.options.read_only {
+            return Err(FsError::ReadOnly);
+        }
+        let mut begun = None;
+        let result = self.db.write(|tx| {
+            let (operation, is_new) = self.operations.current(tx, self.view, caller)?;
+            begun = is_new.then_some(operation);
+            change(tx, operation)
+        });
+        if let Some(operation) = begun.filter(|_| result.is_err()) {
+            self.operations.forget(operation);
+        }
+        result
+    }
+
+    /// Runs a change that deletes something; on a full disk it gets the space kept back for it.
+    fn delete<T>(
+        &self,
+        caller: &Caller,
+        change: impl Fn(&Tx<'_>, OperationId) -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
+        match self.change(caller, &change) {
+            Err(err) if err.is_full() && self.reserve.give().unwrap_or(false) => {
+                tracing::warn!("the disk is full: the reserve serves deletions");
+                self.change(caller, &change)
+            }
+            other => other,
+        }
+    }
+
+    fn require_inode(&self, ino: Ino) -> Result<Inode, FsError> {
+        let found = self.db.read(|conn| tree::inode(conn, self.view, ino))?;
+        Ok(found.ok_or(TreeError::InodeGone(ino))?)
+    }
+
+    fn require_directory(&self, tx: &Tx<'_>, ino: Ino) -> Result<Inode, FsError> {
+        let found = tree::inode(tx, self.view, ino)?.ok_or(TreeError::InodeGone(ino))?;
+        if found.is_directory() { Ok(found) } else { Err(TreeError::NotADirectory(ino).into()) }
+    }
+
+    fn lock_holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes one more open handle.
+    fn hold(&self, ino: Ino) {
+        *self.lock_holds().handles.entry(ino).or_default() += 1;
+    }
+
+    /// Notes one open handle less; an inode that lost its last name meanwhile may leave for good.
+    fn unhold(&self, ino: Ino) -> Result<(), FsError> {
+        let doomed = {
+            let mut holds = self.lock_holds();
+            let left = match holds.handles.get_mut(&ino) {
+                Some(count) => {
+                    *count -= 1;
+                    *count
+                }
+                None => 0,
+            };
+            if left > 0 {
+                return Ok(());
+            }
+            holds.handles.remove(&ino);
+            holds.unlinked.remove(&ino)
+        };
+        if !doomed {
+            return Ok(());
+        }
+        self.db.write(|tx| {
+            for blob in tree::purge_transient(tx, self.view, ino)?.unwrap_or_default() {
+                self.store.drop_reference(tx, blob)?;
+            }
+            Ok::<_, FsError>(())
+        })
+    }
+
+    fn is_held(&self, ino: Ino) -> bool {
+        self.lock_holds().handles.contains_key(&ino)
+    }
+
+    /// Frees the draft files that waited for a durable commit; call it right after one.
+    pub(crate) fn empty_limbo(&self, before: Vec<DraftFile>) {
+        for file in before {
+            if let Err(err) = self.store.release_draft(file) {
+                tracing::warn!(error = %tesfs_pathtree::Chain(&err), "a draft file stays behind");
+            }
+        }
+    }
+
+    /// Returns the draft files that the next durable commit sets free.
+    pub(crate) fn take_limbo(&self) -> Vec<DraftFile> {
+        std::mem::take(&mut *self.limbo.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,217 @@
+//! Opening: a reader pins a version, a writer joins the inode's line.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use tesfs_blobs::{BlobError, BlobReader, Draft, Store};
+use tesfs_pathtree::{
+    Ino, Name,
+    tree::{self, Inode, TreeError},
+};
+
+use super::{Vfs, attributes::lends_privileges, hidden};
+use crate::{
+    attributes::{Attributes, MakeInode},
+    caller::Caller,
+    error::FsError,
+    line::{Line, Own},
+    open_file::{ContentKey, OpenFile, OpenWrite, Role, Source},
+};
+
+/// How often an open looks again when the version it found was replaced before it had the bytes.
+const LOOKS_MAX: usize = 16;
+
+impl Vfs {
+    /// Opens a file for reading: the handle shows the version that is current now, until released.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::InodeGone`], [`TreeError::IsADirectory`], bytes that are damaged or absent.
+    pub fn open_read(&self, caller: &Caller, ino: Ino) -> Result<Arc<OpenFile>, FsError> {
+        if hidden::is_hidden(ino) {
+            return self.open_hidden(caller, ino);
+        }
+        if self.options.shared_writes {
+            return self.join(caller, ino, OpenWrite::default(), false);
+        }
+        self.hold(ino);
+        match self.pin(ino) {
+            Ok(role) => Ok(self.handle(caller, ino, role)),
+            Err(err) => {
+                self.unhold(ino)?;
+                Err(err)
+            }
+        }
+    }
+
+    /// Opens a file for writing: the handle joins the inode's line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vfs::open_read`], and [`FsError::ReadOnly`].
+    pub fn open_write(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        how: OpenWrite,
+    ) -> Result<Arc<OpenFile>, FsError> {
+        if self.options.read_only || hidden::is_hidden(ino) {
+            return Err(FsError::ReadOnly);
+        }
+        let file = self.join(caller, ino, how, true)?;
+        if how.truncate {
+            if let Role::OnLine { line, .. } = &file.role {
+                line.lock().truncate(self.store.drafts())?;
+            }
+            if how.kill_privileges {
+                self.clear_privileges(caller, ino)?;
+            }
+        }
+        Ok(file)
+    }
+
+    /// Creates an empty file and opens it for writing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vfs::make`].
+    pub fn create(
+        &self,
+        caller: &Caller,
+        parent: Ino,
+        name: &Name,
+        mode: u32,
+        how: OpenWrite,
+    ) -> Result<(Attributes, Arc<OpenFile>), FsError> {
+        self.refuse_hidden(parent, name)?;
+        let inode = self.change(caller, |tx, operation| {
+            let parent = self.require_directory(tx, parent)?;
+            let new = self.new_inode(caller, &parent, &MakeInode::File, mode)?;
+            Ok(tree::create(tx, self.view, operation, &parent, name, &new)?)
+        })?;
+        self.hold(inode.ino);
+        let line = self.lines.join(inode.ino, || {
+            let line = Line::starting(inode.ino, inode.content, None);
+            // The empty version is this line's own: its first publish takes its place.
+            line.lock().own = Some(Own { version: inode.content, blob: None, settled: false });
+            Ok(line)
+        })?;
+        let role = Role::OnLine { line, how, writes: true };
+        Ok((Attributes::from(&inode), self.handle(caller, inode.ino, role)))
+    }
+
+    /// Returns which content a reader would pin now.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::InodeGone`].
+    pub fn published(&self, ino: Ino) -> Result<ContentKey, FsError> {
+        if hidden::is_hidden(ino) {
+            return Ok(ContentKey { version: None });
+        }
+        Ok(ContentKey::of(self.require_inode(ino)?.content))
+    }
+
+    /// Says whether anybody has the inode open for writing.
+    pub fn has_writers(&self, ino: Ino) -> bool {
+        self.lines.find(ino).is_some()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn release_hold(&self, ino: Ino) -> Result<(), FsError> {
+        if hidden::is_hidden(ino) { Ok(()) } else { self.unhold(ino) }
+    }
+
+    pub(crate) fn lends_privileges(&self, ino: Ino) -> Result<bool, FsError> {
+        Ok(lends_privileges(self.require_inode(ino)?.mode))
+    }
+
+    fn handle(&self, caller: &Caller, ino: Ino, role: Role) -> Arc<OpenFile> {
+        let vfs = self.me.upgrade().expect("a borrowed Vfs is alive, and always in an Arc");
+        Arc::new(OpenFile { vfs, ino, caller: *caller, role, released: AtomicBool::new(false) })
+    }
+
+    fn join(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        how: OpenWrite,
+        writes: bool,
+    ) -> Result<Arc<OpenFile>, FsError> {
+        self.hold(ino);
+        let joined = self.lines.join(ino, || {
+            let (inode, base) = self.current(ino)?;
+            Ok(Line::starting(ino, inode.content, base))
+        });
+        match joined {
+            Ok(line) => Ok(self.handle(caller, ino, Role::OnLine { line, how, writes })),
+            Err(err) => {
+                self.unhold(ino)?;
+                Err(err)
+            }
+        }
+    }
+
+    /// Reads an inode together with the bytes of its current version.
+    fn current(&self, ino: Ino) -> Result<(Inode, Option<BlobReader>), FsError> {
+        let mut looks = 0;
+        loop {
+            let inode = self.require_inode(ino)?;
+            if inode.is_directory() {
+                return Err(TreeError::IsADirectory(ino).into());
+            }
+            if !inode.is_file() {
+                return Err(FsError::Invalid("only regular files have bytes"));
+            }
+            let Some(blob) = inode.blob else { return Ok((inode, None)) };
+            looks += 1;
+            match self.db.read(|conn| self.store.reader(conn, blob)) {
+                Ok(reader) => return Ok((inode, Some(reader))),
+                // Replaced between the two looks.
+                Err(BlobError::NotFound(_)) if looks < LOOKS_MAX => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+    }
+
+    fn pin(&self, ino: Ino) -> Result<Role, FsError> {
+        let (inode, reader) = self.current(ino)?;
+        let source = match reader {
+            None => Source::Empty,
+            Some(reader) => match self.lines.find(ino) {
+                Some(line) => copy_if_live(&line, reader, self.store.drafts())?,
+                None => Source::Blob(reader),
+            },
+        };
+        let content = ContentKey::of(inode.content);
+        let shown = Box::new(Attributes::from(&inode));
+        Ok(Role::Pinned { source, content, shown })
+    }
+
+    fn open_hidden(&self, caller: &Caller, ino: Ino) -> Result<Arc<OpenFile>, FsError> {
+        let shown = Box::new(self.hidden.attributes(self.root(), ino)?);
+        let source = Source::Plain(Arc::new(self.hidden.open(ino)?));
+        let role = Role::Pinned { source, content: ContentKey { version: None }, shown };
+        Ok(self.handle(caller, ino, role))
+    }
+}
+
+/// Copies a version whose file the kernel may still write into, so that the reader keeps it.
+fn copy_if_live(
+    line: &Line,
+    reader: BlobReader,
+    pool: &tesfs_blobs::DraftPool,
+) -> Result<Source, FsError> {
+    let state = line.lock();
+    let is_live = state.shared
+        && state.frozen
+        && state.own.is_some_and(|own| own.blob == Some(reader.number()));
+    if !is_live {
+        return Ok(Source::Blob(reader));
+    }
+    let mut copy = Draft::over(pool, &reader)?;
+    copy.materialize()?;
+    Ok(Source::Copy(Box::new(copy)))
+}

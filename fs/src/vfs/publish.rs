@@ -1,0 +1,326 @@
+//! Publishing a line's bytes, making them durable, and ending a line.
+
+use tesfs_blobs::{BlobError, BlobReader, Draft, DraftRecord, INLINE_MAX, Store};
+use tesfs_pathtree::{
+    BlobNumber, Ino, Tx,
+    tree::{self, AttributeEdit, NewContent, TreeError},
+};
+
+use super::Vfs;
+use crate::{
+    caller::Caller,
+    error::FsError,
+    line::{Line, LineState, Own, PendingTimes},
+    open_file::{ContentKey, Published},
+};
+
+/// The bytes of a version about to be published.
+enum NewBytes {
+    None,
+    /// Small enough for the row.
+    Inline(Vec<u8>),
+    /// Those of another version, shared.
+    Adopted(BlobNumber, u64),
+    /// The draft's file, which its version names from now on.
+    Draft {
+        size: u64,
+        durable: bool,
+    },
+}
+
+impl NewBytes {
+    fn size(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Adopted(_, size) | Self::Draft { size, .. } => *size,
+        }
+    }
+
+    /// Says whether the bytes survive a power cut whenever their row does.
+    fn settles_with_row(&self) -> bool {
+        match self {
+            Self::None | Self::Inline(_) => true,
+            Self::Adopted(..) => false,
+            Self::Draft { durable, .. } => *durable,
+        }
+    }
+}
+
+impl Vfs {
+    /// Makes the line's bytes the current version, if they differ from it.
+    ///
+    /// The bytes are in a file or in the row before the row that names them is committed, so a
+    /// kill leaves either version whole.
+    pub(crate) fn publish(
+        &self,
+        caller: &Caller,
+        line: &Line,
+        state: &mut LineState,
+    ) -> Result<Published, FsError> {
+        if !state.is_dirty()? {
+            return Ok(Published::Nothing);
+        }
+        let mtime_ns = state.mtime_ns()?.unwrap_or_else(|| self.db.clock().now_ns());
+        let bytes = gather(state)?;
+        let before = state.draft.as_ref().map(Draft::stamp).transpose()?;
+        #[cfg(feature = "broken-publish")]
+        let withheld = match (&bytes, &mut state.draft) {
+            (NewBytes::Draft { .. }, Some(draft)) => Some(super::broken::withhold(draft)?),
+            _ => None,
+        };
+        let stored = self.change(caller, |tx, operation| {
+            let inode = tree::inode(tx, self.view, line.ino)?;
+            if inode.ok_or(TreeError::InodeGone(line.ino))?.nlink == 0 {
+                return Ok(None);
+            }
+            let own_blob = state.own.and_then(|own| own.blob);
+            let blob = store_bytes(&self.store, tx, state, &bytes)?;
+            let content = NewContent { size: bytes.size(), blob, mtime_ns };
+            let own = replaceable(state.own, &bytes, blob).map(|own| own.version);
+            let published = tree::publish(tx, self.view, operation, line.ino, &content, own)?;
+            self.settle_references(tx, blob, own_blob, published.dropped)?;
+            if let Some(atime_ns) = state.times.atime_ns {
+                let edit = AttributeEdit { atime_ns: Some(atime_ns), ..AttributeEdit::default() };
+                tree::set_attributes(tx, self.view, operation, line.ino, &edit)?;
+            }
+            if let (Some(_), Some(draft)) = (state.synced, &state.draft) {
+                self.store.forget_draft(tx, draft.draft_file().number())?;
+            }
+            Ok(Some((published.version, blob)))
+        })?;
+        #[cfg(feature = "broken-publish")]
+        if let (Some(bytes), Some(draft)) = (withheld, &mut state.draft) {
+            super::broken::write_back(draft, &bytes)?;
+        }
+        // Without a name there is nobody to publish for: the bytes go with the last handle.
+        let Some((version, blob)) = stored else { return Ok(Published::Nothing) };
+        state.version = version;
+        state.own = Some(Own { version, blob, settled: bytes.settles_with_row() });
+        state.clean = before;
+        state.forced = false;
+        state.times = PendingTimes::default();
+        state.frozen = matches!(bytes, NewBytes::Draft { .. });
+        if state.frozen && !state.shared {
+            let reader = blob.map(|blob| self.db.read(|conn| self.store.reader(conn, blob)));
+            state.base = reader.transpose()?;
+        }
+        Ok(Published::NewVersion(ContentKey::of(version)))
+    }
+
+    /// Keeps the counts right where a version of the same file took the place of another.
+    fn settle_references(
+        &self,
+        tx: &Tx<'_>,
+        blob: Option<BlobNumber>,
+        own_blob: Option<BlobNumber>,
+        dropped: Option<BlobNumber>,
+    ) -> Result<(), FsError> {
+        match dropped {
+            // One version instead of another of the same blob: nothing to count.
+            Some(dropped) if Some(dropped) == blob => {}
+            Some(dropped) => self.store.drop_reference(tx, dropped)?,
+            // The same draft file under two versions: a consumer has seen the first.
+            None if blob.is_some() && blob == own_blob => {
+                self.store.add_reference(tx, blob.expect("checked in the guard"))?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Makes the line's bytes, size and name survive a power cut without publishing them: the
+    /// draft's file is synced, and a durable record lets recovery publish it.
+    pub(crate) fn sync_line(&self, caller: &Caller, line: &Line) -> Result<(), FsError> {
+        let mut state = line.lock();
+        if !state.is_dirty()? {
+            let unsettled = state.own.filter(|own| !own.settled).and_then(|own| own.blob);
+            drop(state);
+            return match unsettled {
+                Some(_) => self.sync_version(line.ino),
+                None => Ok(self.db.sync()?),
+            };
+        }
+        if state.draft.is_none() && state.base.is_some() {
+            // Adopted bytes have no file of their own to record: publish them.
+            self.publish(caller, line, &mut state)?;
+            drop(state);
+            return self.sync_version(line.ino);
+        }
+        if state.frozen && state.shared {
+            // The file has a version already, which this writer goes on writing: no record is
+            // needed to find it again.
+            let draft = state.writable(self.store.drafts())?;
+            draft.sync()?;
+            let stamp = draft.stamp()?;
+            state.synced = Some(stamp);
+            self.publish(caller, line, &mut state)?;
+            return Ok(self.db.sync()?);
+        }
+        let base_stamp = state.version;
+        let base = state.base.as_ref().map(BlobReader::number);
+        let draft = state.writable(self.store.drafts())?;
+        draft.sync()?;
+        let stamp = draft.stamp()?;
+        let record = DraftRecord {
+            number: draft.draft_file().number(),
+            ino: line.ino,
+            branch: self.view.branch,
+            base: base.filter(|_| draft.is_overlay()),
+            base_stamp: Some(base_stamp),
+            size_bytes: stamp.size_bytes,
+            layout: draft.layout(),
+            durable: true,
+            name: None,
+        };
+        self.db.write_durable(|tx| self.store.record_draft(tx, &record))?;
+        state.synced = Some(stamp);
+        Ok(())
+    }
+
+    /// Makes the current version of an inode survive a power cut.
+    pub(crate) fn sync_version(&self, ino: Ino) -> Result<(), FsError> {
+        let row = self.db.read(|conn| {
+            let blob = tree::inode(conn, self.view, ino)?.and_then(|inode| inode.blob);
+            let row = blob.map(|blob| self.store.row(conn, blob)).transpose()?;
+            Ok::<_, FsError>(row.flatten())
+        })?;
+        if let Some(row) = row.filter(|row| !row.settled) {
+            if let Some((_, err)) = self.store.settle(&[row.number])?.into_iter().next() {
+                return Err(err.into());
+            }
+            if let Some(line) = self.lines.find(ino) {
+                let mut state = line.lock();
+                if let Some(own) = state.own.as_mut().filter(|own| own.blob == Some(row.number)) {
+                    own.settled = true;
+                }
+            }
+        }
+        Ok(self.db.sync()?)
+    }
+
+    /// Takes one writer off a line; the last one publishes what came late and ends it.
+    pub(crate) fn leave_line(&self, caller: &Caller, line: &Line) -> Result<(), FsError> {
+        let mut state = line.lock();
+        if !self.lines.leave(line.ino) {
+            return Ok(());
+        }
+        let published = self.publish(caller, line, &mut state).map(drop);
+        if !self.lines.end(line.ino) {
+            return published;
+        }
+        let draft = state.draft.take();
+        let was_recorded = state.synced.is_some();
+        drop(state);
+        if let Some(draft) = draft {
+            let file = draft.into_draft_file();
+            if was_recorded {
+                // A power cut may still undo the commit that forgot the record: keep the bytes.
+                self.limbo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(file);
+            } else {
+                self.store.release_draft(file)?;
+            }
+        }
+        published
+    }
+
+    /// Publishes what every line holds: what an orderly stop does with handles that stay open.
+    ///
+    /// # Errors
+    ///
+    /// The first that could not be published.
+    pub fn publish_all(&self, caller: &Caller) -> Result<(), FsError> {
+        for line in self.lines.all() {
+            self.publish(caller, &line, &mut line.lock())?;
+        }
+        Ok(())
+    }
+
+    /// Says whether a writer may still change the file of this blob.
+    pub(crate) fn is_being_written(&self, blob: BlobNumber) -> bool {
+        self.lines.all().iter().any(|line| {
+            let state = line.lock();
+            state.frozen && state.shared && state.own.is_some_and(|own| own.blob == Some(blob))
+        })
+    }
+}
+
+/// Says what is to be published, and puts it where the version can name it.
+fn gather(state: &mut LineState) -> Result<NewBytes, FsError> {
+    let durable = state.synced.is_some();
+    let Some(draft) = state.draft.as_mut() else {
+        return Ok(match &state.base {
+            Some(reader) if reader.size() <= INLINE_MAX => {
+                NewBytes::Inline(read_all(|at, buffer| reader.read_at(at, buffer), reader.size())?)
+            }
+            Some(reader) => NewBytes::Adopted(reader.number(), reader.size()),
+            None => NewBytes::None,
+        });
+    };
+    if draft.is_poisoned() {
+        return Err(BlobError::Poisoned { path: draft.draft_file().path().into() }.into());
+    }
+    let size = draft.size()?;
+    if size == 0 {
+        return Ok(NewBytes::None);
+    }
+    if size <= INLINE_MAX {
+        return Ok(NewBytes::Inline(read_all(|at, buffer| draft.read_at(at, buffer), size)?));
+    }
+    draft.materialize()?;
+    Ok(NewBytes::Draft { size, durable })
+}
+
+fn read_all(
+    read_at: impl Fn(u64, &mut [u8]) -> Result<usize, BlobError>,
+    size: u64,
+) -> Result<Vec<u8>, FsError> {
+    let mut bytes = vec![0; usize::try_from(size).expect("inline sizes are small")];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match read_at(filled as u64, &mut bytes[filled..])? {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Stores the bytes, or names the file they are in, inside the version's transaction.
+fn store_bytes(
+    store: &Store,
+    tx: &Tx<'_>,
+    state: &LineState,
+    bytes: &NewBytes,
+) -> Result<Option<BlobNumber>, FsError> {
+    Ok(match bytes {
+        NewBytes::None => None,
+        NewBytes::Inline(bytes) => Some(store.insert_inline(tx, bytes)?),
+        NewBytes::Adopted(blob, _) => {
+            store.add_reference(tx, *blob)?;
+            Some(*blob)
+        }
+        NewBytes::Draft { size, durable } => {
+            let draft = state.draft.as_ref().expect("these bytes are a draft's");
+            match state.own.and_then(|own| own.blob).filter(|_| state.frozen) {
+                Some(blob) => {
+                    store.update_draft(tx, blob, draft.draft_file(), *size, *durable)?;
+                    Some(blob)
+                }
+                None => Some(store.insert_draft(tx, draft.draft_file(), *size, *durable)?),
+            }
+        }
+    })
+}
+
+/// Returns the line's own version if a new one with these bytes may take its place.
+///
+/// A version that survives a power cut is kept while its successor may not: it is what the
+/// successor falls back to.
+fn replaceable(own: Option<Own>, bytes: &NewBytes, blob: Option<BlobNumber>) -> Option<Own> {
+    own.filter(|own| {
+        let same_file = own.blob.is_some() && own.blob == blob;
+        bytes.settles_with_row() || same_file || !own.settled
+    })
+}

@@ -1,0 +1,101 @@
+//! Extended attributes: `user.*`, and `trusted.*` for those the kernel lets through.
+
+use tesfs_pathtree::{
+    Ino,
+    tree::{self, TreeError, XattrEdit},
+};
+
+use super::{Vfs, hidden};
+use crate::{caller::Caller, error::FsError};
+
+/// Longest name in bytes, as Linux has it.
+const XATTR_NAME_BYTES_MAX: usize = 255;
+/// Longest value in bytes, as Linux has it.
+const XATTR_VALUE_BYTES_MAX: usize = 65_536;
+/// Names below this belong to the filesystem and can not be set.
+const OWN_PREFIX: &[u8] = b"user.tesfs.";
+
+impl Vfs {
+    /// Returns a value.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::XattrNotFound`], [`FsError::NotSupported`] for a namespace that is not kept.
+    pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, FsError> {
+        let missing = || TreeError::XattrNotFound { ino, name: name.into() };
+        require_kept_namespace(name)?;
+        if hidden::is_hidden(ino) {
+            return Err(missing().into());
+        }
+        let value = self.db.read(|conn| tree::xattr(conn, self.view, ino, name))?;
+        Ok(value.ok_or_else(missing)?)
+    }
+
+    /// Returns the names in use.
+    ///
+    /// # Errors
+    ///
+    /// A failed query.
+    pub fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, FsError> {
+        Ok(self.db.read(|conn| tree::xattr_names(conn, self.view, ino))?)
+    }
+
+    /// Sets a value.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::NotSupported`], [`FsError::TooLong`], [`TreeError::XattrExists`] and
+    /// [`TreeError::XattrNotFound`] as `edit` says.
+    pub fn set_xattr(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        (name, value): (&[u8], &[u8]),
+        edit: XattrEdit,
+    ) -> Result<(), FsError> {
+        self.require_settable(ino, name)?;
+        if name.len() > XATTR_NAME_BYTES_MAX {
+            return Err(FsError::Invalid("the name of an extended attribute is too long"));
+        }
+        if value.len() > XATTR_VALUE_BYTES_MAX {
+            return Err(FsError::TooLong { what: "a value", len_bytes: value.len() });
+        }
+        self.change(caller, |tx, operation| {
+            tree::set_xattr(tx, self.view, operation, ino, (name, value), edit)?;
+            Ok(())
+        })
+    }
+
+    /// Removes a value.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::XattrNotFound`], [`FsError::NotSupported`].
+    pub fn remove_xattr(&self, caller: &Caller, ino: Ino, name: &[u8]) -> Result<(), FsError> {
+        self.require_settable(ino, name)?;
+        self.change(caller, |tx, operation| {
+            tree::remove_xattr(tx, self.view, operation, ino, name)?;
+            Ok(())
+        })
+    }
+
+    fn require_settable(&self, ino: Ino, name: &[u8]) -> Result<(), FsError> {
+        require_kept_namespace(name)?;
+        if hidden::is_hidden(ino) {
+            return Err(FsError::ReadOnly);
+        }
+        if name.starts_with(OWN_PREFIX) {
+            return Err(FsError::NotPermitted(ino));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what is not kept: access control lists would have to be enforced, and are not.
+fn require_kept_namespace(name: &[u8]) -> Result<(), FsError> {
+    if name.starts_with(b"user.") || name.starts_with(b"trusted.") {
+        Ok(())
+    } else {
+        Err(FsError::NotSupported("this namespace of extended attributes"))
+    }
+}

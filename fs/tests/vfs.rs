@@ -1,0 +1,357 @@
+//! The VFS core without a mount: what readers and writers see, and what a crash leaves.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tesfs_blobs::Store;
+use tesfs_fs::{
+    AttributeChange, Caller, FsError, MakeInode, OpenFile, OpenWrite, Published, RenameMode,
+    TimeChange, Vfs, VfsOptions, recovery,
+};
+use tesfs_pathtree::{
+    Clock, Db, DbSettings, DeviceId, Ino, Name, Synchronous,
+    bucket::{self, Owner},
+    tree::TreeError,
+};
+
+const USER: Caller = Caller { uid: 1000, gid: 1000, pid: 0 };
+const START_NS: i64 = 1_700_000_000_000_000_000;
+/// More than fits a row.
+const LARGE: usize = 100_000;
+
+struct Node {
+    dir: tempfile::TempDir,
+    clock: Clock,
+    db: Arc<Db>,
+    store: Arc<Store>,
+    vfs: Arc<Vfs>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(START_NS);
+        let (db, store, vfs) = open(dir.path(), &clock, "boot-1");
+        Self { dir, clock, db, store, vfs }
+    }
+
+    /// Ends the process without a word and starts again.
+    fn killed_and_started(self, boot_id: &str) -> Self {
+        let Self { dir, clock, db, store, vfs } = self;
+        drop((db, store, vfs));
+        let (db, store, vfs) = open(dir.path(), &clock, boot_id);
+        Self { dir, clock, db, store, vfs }
+    }
+
+    fn create(&self, at: &str) -> Arc<OpenFile> {
+        let how = OpenWrite { read: true, ..OpenWrite::default() };
+        self.vfs.create(&USER, self.vfs.root(), &name(at), 0o644, how).unwrap().1
+    }
+
+    fn write(&self, at: &str, bytes: &[u8]) -> Ino {
+        let file = match self.find(at) {
+            Some(ino) => {
+                let how = OpenWrite { truncate: true, ..OpenWrite::default() };
+                self.vfs.open_write(&USER, ino, how).unwrap()
+            }
+            None => self.create(at),
+        };
+        assert_eq!(file.write_at(0, bytes, false).unwrap(), bytes.len());
+        file.flush().unwrap();
+        file.release().unwrap();
+        file.ino()
+    }
+
+    fn find(&self, at: &str) -> Option<Ino> {
+        match self.vfs.lookup(&USER, self.vfs.root(), &name(at)) {
+            Ok(found) => Some(found.ino),
+            Err(FsError::Tree(TreeError::EdgeNotFound { .. })) => None,
+            Err(err) => panic!("{err}"),
+        }
+    }
+
+    fn read(&self, at: &str) -> Vec<u8> {
+        let ino = self.find(at).unwrap();
+        all(&self.vfs.open_read(&USER, ino).unwrap())
+    }
+}
+
+fn open(dir: &Path, clock: &Clock, boot_id: &str) -> (Arc<Db>, Arc<Store>, Arc<Vfs>) {
+    let settings = DbSettings {
+        synchronous: Synchronous::Normal,
+        cache_kib: 2048,
+        mmap_bytes: 0,
+        busy_timeout: Duration::from_secs(5),
+        wal_pages_max: 1000,
+        readers_max: 4,
+    };
+    let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
+    let db = Db::open(&dir.join("node.db"), &schemas, &settings, clock.clone(), DeviceId([0; 32]));
+    let db = Arc::new(db.unwrap());
+    let store = Arc::new(Store::open(Arc::clone(&db), dir).unwrap());
+    recovery::recover(&db, &store, boot_id).unwrap();
+    let found = db.read(|conn| bucket::find(conn, "memories")).unwrap();
+    let bucket = found.unwrap_or_else(|| {
+        db.write(|tx| bucket::create(tx, "memories", Owner { uid: 1000, gid: 1000 })).unwrap()
+    });
+    let options = VfsOptions::default();
+    let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), &bucket, &options).unwrap();
+    (db, store, vfs)
+}
+
+fn name(name: &str) -> Name {
+    Name::from_bytes(name.as_bytes()).unwrap()
+}
+
+fn all(file: &OpenFile) -> Vec<u8> {
+    let mut bytes = vec![0; 1 << 20];
+    let mut filled = 0;
+    loop {
+        match file.read_at(filled as u64, &mut bytes[filled..]).unwrap() {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    bytes.truncate(filled);
+    bytes
+}
+
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from(at % 251).unwrap() ^ seed).collect()
+}
+
+#[test]
+fn a_closed_file_is_there_after_a_kill() {
+    let node = Node::new();
+    node.write("small", b"hello");
+    node.write("large", &pattern(LARGE, 1));
+    let node = node.killed_and_started("boot-1");
+    assert_eq!(node.read("small"), b"hello");
+    assert_eq!(node.read("large"), pattern(LARGE, 1));
+}
+
+#[test]
+fn a_reader_keeps_the_version_it_opened() {
+    for (old, new) in [(100, 50), (100, LARGE), (LARGE, 10), (LARGE, LARGE), (LARGE, 0)] {
+        let node = Node::new();
+        let ino = node.write("file", &pattern(old, 1));
+        let reader = node.vfs.open_read(&USER, ino).unwrap();
+        node.write("file", &pattern(new, 2));
+        assert_eq!(all(&reader), pattern(old, 1), "{old} {new}");
+        assert_eq!(node.read("file"), pattern(new, 2), "{old} {new}");
+        node.vfs.unlink(&USER, node.vfs.root(), &name("file")).unwrap();
+        assert_eq!(all(&reader), pattern(old, 1), "{old} {new}");
+    }
+}
+
+#[test]
+fn nobody_sees_a_draft_before_its_flush() {
+    let node = Node::new();
+    let ino = node.write("file", &pattern(LARGE, 1));
+    let writer = node.vfs.open_write(&USER, ino, OpenWrite::default()).unwrap();
+    writer.write_at(0, &pattern(LARGE, 2), false).unwrap();
+    assert_eq!(node.read("file"), pattern(LARGE, 1));
+    assert!(matches!(writer.flush().unwrap(), Published::NewVersion(_)));
+    assert_eq!(node.read("file"), pattern(LARGE, 2));
+    assert_eq!(writer.flush().unwrap(), Published::Nothing);
+}
+
+#[test]
+fn a_version_stays_whole_when_its_writer_goes_on() {
+    for shared in [false, true] {
+        let node = Node::new();
+        let writer = node.create("file");
+        let backing = shared.then(|| writer.backing().unwrap().unwrap());
+        writer.write_at(0, &pattern(LARGE, 1), false).unwrap();
+        writer.flush().unwrap();
+        let reader = node.vfs.open_read(&USER, writer.ino()).unwrap();
+        writer.write_at(10, &pattern(LARGE, 2), false).unwrap();
+        assert_eq!(all(&reader), pattern(LARGE, 1), "shared: {shared}");
+        writer.flush().unwrap();
+        assert_eq!(all(&reader), pattern(LARGE, 1), "shared: {shared}");
+        writer.release().unwrap();
+        let now = node.read("file");
+        assert_eq!(now.len(), LARGE + 10);
+        assert_eq!(now[..10], pattern(LARGE, 1)[..10]);
+        assert_eq!(now[10..], pattern(LARGE, 2));
+        drop(backing);
+    }
+}
+
+#[test]
+fn two_appending_writers_lose_nothing() {
+    let node = Node::new();
+    let ino = node.write("log", b"");
+    let how = OpenWrite { append: true, ..OpenWrite::default() };
+    let one = node.vfs.open_write(&USER, ino, how).unwrap();
+    let other = node.vfs.open_write(&USER, ino, how).unwrap();
+    for _ in 0..100 {
+        one.write_at(0, b"one\n", false).unwrap();
+        other.write_at(0, b"two\n", false).unwrap();
+    }
+    one.flush().unwrap();
+    one.release().unwrap();
+    other.flush().unwrap();
+    other.release().unwrap();
+    let log = node.read("log");
+    assert_eq!(log.len(), 800);
+    assert_eq!(log.chunks(4).filter(|line| *line == b"one\n").count(), 100);
+}
+
+#[test]
+fn an_fsynced_draft_is_published_by_recovery_and_any_other_is_set_aside() {
+    for len in [10, LARGE] {
+        let node = Node::new();
+        let synced = node.create("synced");
+        synced.write_at(0, &pattern(len, 1), false).unwrap();
+        synced.fsync().unwrap();
+        assert_eq!(node.read("synced"), b"", "others see it at close");
+        let lost = node.create("lost");
+        lost.write_at(0, &pattern(len, 2), false).unwrap();
+        // A kill runs no destructor.
+        std::mem::forget((synced, lost));
+        let node = node.killed_and_started("boot-1");
+        assert_eq!(node.read("synced"), pattern(len, 1));
+        assert_eq!(node.read("lost"), b"");
+        let root = node.vfs.root();
+        let top = node.vfs.lookup(&USER, root, &name(".tesfs")).unwrap().ino;
+        let recovered = node.vfs.lookup(&USER, top, &name("recovered")).unwrap().ino;
+        let files = node.vfs.list(recovered).unwrap();
+        assert_eq!(files.len(), 1);
+        let reader = node.vfs.open_read(&USER, files[0].ino).unwrap();
+        assert_eq!(all(&reader), pattern(len, 2));
+    }
+}
+
+#[test]
+fn a_power_cut_leaves_the_version_before_an_unsettled_one_whole() {
+    let node = Node::new();
+    node.write("file", &pattern(LARGE, 1));
+    let unsealed = node.db.read(|conn| node.store.unsealed(conn, 10)).unwrap();
+    node.store.seal(&unsealed).unwrap();
+    node.write("file", &pattern(LARGE, 2));
+    node.write("new", &pattern(LARGE, 3));
+    node.write("saved", &pattern(LARGE, 4));
+    node.write("editor", &pattern(LARGE, 5));
+    let (root, from, to) = (node.vfs.root(), name("editor"), name("saved"));
+    node.vfs.rename(&USER, (root, &from), (root, &to), RenameMode::Replace).unwrap();
+    let unsettled = node.db.read(|conn| node.store.unsettled(conn, 10)).unwrap();
+    assert_eq!(unsettled.len(), 4);
+    let node = node.killed_and_started("boot-2");
+    assert_eq!(node.read("file"), pattern(LARGE, 1));
+    assert_eq!(node.find("new"), None);
+    assert_eq!(node.find("editor"), None);
+    // What it replaced was not settled either.
+    assert_eq!(node.find("saved"), None);
+}
+
+#[test]
+fn an_editors_save_that_a_power_cut_took_gives_the_old_file_its_name_back() {
+    let node = Node::new();
+    node.write("saved", &pattern(LARGE, 1));
+    let unsealed = node.db.read(|conn| node.store.unsealed(conn, 10)).unwrap();
+    node.store.seal(&unsealed).unwrap();
+    node.clock.advance(Duration::from_secs(10));
+    node.write("editor", &pattern(LARGE, 2));
+    let (root, from, to) = (node.vfs.root(), name("editor"), name("saved"));
+    node.vfs.rename(&USER, (root, &from), (root, &to), RenameMode::Replace).unwrap();
+    assert_eq!(node.read("saved"), pattern(LARGE, 2));
+    let node = node.killed_and_started("boot-2");
+    assert_eq!(node.read("saved"), pattern(LARGE, 1));
+    assert_eq!(node.find("editor"), None);
+}
+
+#[test]
+fn an_unlinked_open_file_reads_and_writes_until_its_release() {
+    let node = Node::new();
+    let file = node.create("gone");
+    file.write_at(0, b"before", false).unwrap();
+    node.vfs.unlink(&USER, node.vfs.root(), &name("gone")).unwrap();
+    file.write_at(6, b" and after", false).unwrap();
+    let mut bytes = [0; 16];
+    assert_eq!(file.read_at(0, &mut bytes).unwrap(), 16);
+    assert_eq!(&bytes, b"before and after");
+    assert_eq!(file.attributes().unwrap().nlink, 0);
+    file.flush().unwrap();
+    file.release().unwrap();
+    assert!(matches!(node.vfs.attributes(file.ino()), Err(FsError::Tree(TreeError::InodeGone(_)))));
+    assert_eq!(node.vfs.open_files(), 0);
+}
+
+#[test]
+fn times_set_on_an_open_file_stay_after_its_close() {
+    for len in [0, 10, LARGE] {
+        let node = Node::new();
+        let file = node.create("file");
+        file.write_at(0, &pattern(len, 1), false).unwrap();
+        let (atime_ns, mtime_ns) = (1_000_000_001, 1_200_000_000_123_456_789);
+        let change = AttributeChange {
+            atime: Some(TimeChange::At(atime_ns)),
+            mtime: Some(TimeChange::At(mtime_ns)),
+            ..AttributeChange::default()
+        };
+        let shown = node.vfs.set_attributes(&USER, file.ino(), &change).unwrap();
+        assert_eq!((shown.atime_ns, shown.mtime_ns), (atime_ns, mtime_ns), "{len}");
+        file.flush().unwrap();
+        file.release().unwrap();
+        let shown = node.vfs.attributes(file.ino()).unwrap();
+        assert_eq!((shown.atime_ns, shown.mtime_ns), (atime_ns, mtime_ns), "{len}");
+    }
+}
+
+#[test]
+fn truncating_a_path_publishes_at_once() {
+    let node = Node::new();
+    let ino = node.write("file", &pattern(LARGE, 1));
+    for size in [LARGE as u64 - 1, 17, 0, 50_000] {
+        let change = AttributeChange { size: Some(size), ..AttributeChange::default() };
+        assert_eq!(node.vfs.set_attributes(&USER, ino, &change).unwrap().size, size);
+        assert_eq!(node.read("file").len() as u64, size);
+    }
+    assert!(node.read("file").iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_copy_of_a_whole_file_shares_its_bytes() {
+    let node = Node::new();
+    let ino = node.write("one", &pattern(LARGE, 1));
+    let from = node.vfs.open_read(&USER, ino).unwrap();
+    let to = node.create("two");
+    assert_eq!(from.copy_range(0, &to, 0, 1 << 40).unwrap(), LARGE as u64);
+    to.flush().unwrap();
+    assert_eq!(node.read("two"), pattern(LARGE, 1));
+    let stories = [ino, to.ino()].map(|ino| node.vfs.story(ino).unwrap());
+    assert_eq!(stories[0].blob, stories[1].blob);
+    to.write_at(0, b"changed", false).unwrap();
+    to.flush().unwrap();
+    to.release().unwrap();
+    assert_eq!(node.read("one"), pattern(LARGE, 1));
+    assert_eq!(&node.read("two")[..7], b"changed");
+}
+
+#[test]
+fn the_hidden_folder_is_reserved_and_not_listed() {
+    let node = Node::new();
+    let root = node.vfs.root();
+    let made = node.vfs.make(&USER, root, &name(".tesfs"), &MakeInode::Directory, 0o755);
+    assert_eq!(made.unwrap_err().errno(), libc::EPERM);
+    node.write("file", b"");
+    let (from, to) = (name("file"), name(".tesfs"));
+    let moved = node.vfs.rename(&USER, (root, &from), (root, &to), RenameMode::Replace);
+    assert_eq!(moved.unwrap_err().errno(), libc::EPERM);
+    assert!(node.vfs.list(root).unwrap().iter().all(|entry| entry.name != name(".tesfs")));
+    let top = node.vfs.lookup(&USER, root, &name(".tesfs")).unwrap();
+    let made = node.vfs.make(&USER, top.ino, &name("file"), &MakeInode::File, 0o644);
+    assert_eq!(made.unwrap_err().errno(), libc::EROFS);
+}
+
+#[test]
+fn a_rewritten_file_keeps_its_history() {
+    let node = Node::new();
+    let ino = node.write("file", b"one");
+    node.clock.advance(Duration::from_secs(10));
+    node.write("file", b"two");
+    node.write("file", &pattern(LARGE, 3));
+    let story = node.vfs.story(ino).unwrap();
+    let sizes: Vec<u64> = story.versions.iter().map(|version| version.size).collect();
+    assert_eq!(sizes, [LARGE as u64, 3, 3]);
+}
