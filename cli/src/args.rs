@@ -1,0 +1,328 @@
+//! The command line: what can be typed, and the help that explains it.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  tesfs mount ~/Memories          make (or reopen) the bucket `memories` and show it as a folder
+  tesfs umount ~/Memories         take the folder away; what is in it stays
+  tesfs import ~/Photos photos:   copy a directory into the bucket `photos`
+  tesfs status                    what is mounted, how much is in it, whether all is well
+
+A PATH is a path inside a mounted folder, or BUCKET:PATH (`photos:2024/june`).
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 damage found,
+6 done in part, 7 the machine lacks something, 130 interrupted.";
+
+const MOUNT_EXAMPLES: &str = "\
+Examples:
+  tesfs mount ~/Memories              the bucket is named after the folder: `memories`
+  tesfs mount photos ~/Pictures       a bucket by name
+  tesfs mount ~/Memories --background return once it is mounted
+  sudo tesfs mount photos /srv/photos --allow-other
+
+The command stays in the foreground until the folder is unmounted; Ctrl-C unmounts it.
+If a node already runs on the data directory, it does the mounting.";
+
+const PATH_HELP: &str = "A path inside a mounted folder, or BUCKET:PATH";
+
+/// A filesystem for the things people keep for decades.
+///
+/// tesfs shows a bucket of files as a folder that any program can use. Every close of a written
+/// file publishes one whole new version: nothing is ever half-written, and nothing is lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tesfs",
+    bin_name = "tesfs",
+    version,
+    after_help = MAIN_EXAMPLES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GlobalArgs {
+    /// Where the node keeps everything [default: $XDG_DATA_HOME/tesfs]
+    #[arg(long, global = true, value_name = "DIR", env = "TESFS_DATA_DIR", hide_env_values = true, help_heading = GLOBAL)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration file [default: $XDG_CONFIG_HOME/tesfs/config.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "TESFS_CONFIG", hide_env_values = true, help_heading = GLOBAL)]
+    pub(crate) config: Option<PathBuf>,
+    /// The bucket that paths without one are in
+    #[arg(long = "bucket", global = true, value_name = "BUCKET", help_heading = GLOBAL)]
+    pub(crate) in_bucket: Option<String>,
+    /// Print answers (and errors) as JSON
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(crate) json: bool,
+    /// Say more on stderr (-v info, -vv debug, -vvv trace); RUST_LOG overrides
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors and the answer itself
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
+    pub(crate) quiet: bool,
+}
+
+const GLOBAL: &str = "Everywhere";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a bucket as a folder
+    #[command(after_help = MOUNT_EXAMPLES, allow_missing_positional = true)]
+    Mount(MountArgs),
+    /// Take a mounted folder away; what is in it stays in the bucket
+    #[command(visible_alias = "unmount")]
+    Umount(UmountArgs),
+    /// Show what is kept, mounted and in need of care
+    #[command(after_help = "\
+Examples:
+  tesfs status                       the whole node
+  tesfs status ~/Memories/note.txt   one file's story: state, hash, versions
+  tesfs status photos:2024/june --json")]
+    Status(StatusArgs),
+    /// Run the node as a service, with the mounts of the configuration
+    #[command(after_help = "\
+The daemon mounts what the configuration lists under [[mounts]] and then serves commands
+(mount, import, status, …) through its socket. docs/SERVICE.md has a systemd user unit.")]
+    Daemon,
+    /// Make, list, rename and remove buckets
+    #[command(subcommand)]
+    Bucket(BucketCommand),
+    /// Copy files from this machine into a bucket
+    #[command(after_help = "\
+The contents of SRC appear in DEST: `tesfs import ~/Photos photos:` makes photos:2024 of
+~/Photos/2024. Files that are there already get a new version, unless size and modification
+time are equal. Kept: modes, times (ns), xattrs, hard links, symlinks, holes, and owners when
+root. Symlinks are never followed. What cannot be taken (sockets, unreadable files, names over
+255 bytes, files that change while they are read) is listed, and the exit code is 6.
+
+Examples:
+  tesfs import ~/Photos photos:
+  tesfs import letter.pdf memories:letters/
+  tesfs import ~/Music ~/Memories/music      DEST may be inside a mounted folder")]
+    Import(ImportArgs),
+    /// Copy files from a bucket to a directory outside it
+    #[command(after_help = "\
+DEST must not exist yet, or be an empty directory. Needs no mount.
+
+Examples:
+  tesfs export photos: /media/usb/photos
+  tesfs export memories:letters/letter.pdf ./letter.pdf")]
+    Export(ExportArgs),
+    /// Check that what is kept is sound
+    #[command(after_help = "\
+Plain, it checks the database, that every version has its bytes, and their sizes (seconds).
+With --full every byte is read and hashed. Damage makes the exit code 5; a damaged blob is put
+into quarantine, never deleted. With PATH only the files at or below it are checked.")]
+    Verify(VerifyArgs),
+    /// Delete bytes that nothing refers to any more
+    Gc(GcArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  tesfs completions bash > ~/.local/share/bash-completion/completions/tesfs
+  tesfs completions zsh  > ~/.zfunc/_tesfs
+  tesfs completions fish > ~/.config/fish/completions/tesfs.fish")]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them into a directory
+    #[command(after_help = "\
+Examples:
+  tesfs man | man -l -
+  tesfs man ~/.local/share/man/man1")]
+    Man(ManArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MountArgs {
+    /// The bucket to show, as BUCKET or BUCKET@BRANCH [default: the one DIR showed last, else one
+    /// named after DIR, which is made if it does not exist]
+    #[arg(value_name = "BUCKET")]
+    pub(crate) bucket: Option<String>,
+    /// The folder to show it in; made if it does not exist, else it must be empty
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Return to the shell once it is mounted
+    #[arg(long)]
+    pub(crate) background: bool,
+    #[command(flatten)]
+    pub(crate) wish: MountFlags,
+}
+
+/// How to mount; what is not given comes from the `[mount]` section of the configuration.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MountFlags {
+    /// Refuse every change through this folder
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Let other users of this machine in, as modes and owners allow
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+    /// Let readers see what is being written before it is closed (for `tail -f` and databases)
+    #[arg(long)]
+    pub(crate) shared_writes: bool,
+    /// Honour set-user-id and set-group-id bits (root only)
+    #[arg(long)]
+    pub(crate) suid: bool,
+    /// Honour device files (root only)
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Serve all bytes through tesfs, even where the kernel could read the files directly
+    #[arg(long)]
+    pub(crate) cached: bool,
+    /// Threads that answer the kernel
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UmountArgs {
+    /// The mounted folder
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Take it away even while files in it are open; they stay usable until closed
+    #[arg(long)]
+    pub(crate) lazy: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    #[arg(value_name = "PATH", help = PATH_HELP)]
+    pub(crate) path: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BucketCommand {
+    /// Make an empty bucket
+    Create {
+        /// At most 64 bytes, without / : @ and not beginning with a dot or a dash
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// List the buckets
+    #[command(visible_alias = "ls")]
+    List {
+        /// List removed ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one bucket
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Give a bucket another name; its mounts go on
+    Rename {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(value_name = "NEW")]
+        new: String,
+    },
+    /// Remove a bucket; it can be restored for 30 days
+    Remove {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Bring a removed bucket back
+    Restore {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// A file or directory of this machine
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// BUCKET:PATH, or a path inside a mounted folder
+    #[arg(value_name = "DEST")]
+    pub(crate) dest: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    #[arg(value_name = "SRC", help = PATH_HELP)]
+    pub(crate) source: PathBuf,
+    /// A path of this machine that does not exist yet, or an empty directory
+    #[arg(value_name = "DEST")]
+    pub(crate) dest: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    #[arg(value_name = "PATH", help = PATH_HELP)]
+    pub(crate) path: Option<PathBuf>,
+    /// Read and hash every byte
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GcArgs {
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Where to write tesfs.1, tesfs-mount.1, …
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+    use std::path::Path;
+
+    fn mount(line: &[&str]) -> MountArgs {
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Mount(args) => args,
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn mount_with_one_word_takes_it_as_the_folder() {
+        let args = mount(&["tesfs", "mount", "/m"]);
+        assert_eq!((args.bucket, args.dir.as_path()), (None, Path::new("/m")));
+    }
+
+    #[test]
+    fn mount_with_two_words_takes_bucket_and_folder() {
+        let args = mount(&["tesfs", "mount", "photos@main", "/m", "--read-only"]);
+        assert_eq!(
+            (args.bucket.as_deref(), args.dir.as_path()),
+            (Some("photos@main"), Path::new("/m"))
+        );
+        assert!(args.wish.read_only);
+    }
+
+    #[test]
+    fn global_options_are_taken_before_and_after_the_command() {
+        for line in [["tesfs", "--json", "status"], ["tesfs", "status", "--json"]] {
+            assert!(Cli::try_parse_from(line).unwrap().global.json);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What can be asked of a node, one noun a file.
+
+pub(crate) mod bucket;
+pub(crate) mod export;
+pub(crate) mod gc;
+pub(crate) mod import;
+pub(crate) mod man;
+pub(crate) mod mount;
+pub(crate) mod status;
+pub(crate) mod story;
+pub(crate) mod umount;
+pub(crate) mod verify;
+
+use crate::control::Routes;
+
+/// Every request the control socket serves.
+pub(crate) fn register(routes: &mut Routes) {
+    routes.add::<bucket::Create>();
+    routes.add::<bucket::List>();
+    routes.add::<bucket::Describe>();
+    routes.add::<bucket::Rename>();
+    routes.add::<bucket::Remove>();
+    routes.add::<bucket::Restore>();
+    routes.add::<mount::Mount>();
+    routes.add::<mount::Wait>();
+    routes.add::<umount::Umount>();
+    routes.add::<status::Status>();
+    routes.add::<story::Story>();
+    routes.add::<import::Import>();
+    routes.add::<export::Export>();
+    routes.add::<verify::Verify>();
+    routes.add::<gc::Gc>();
+}

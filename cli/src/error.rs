@@ -1,0 +1,221 @@
+//! Why a command failed, what its exit code is, and what the operator can do about it.
+
+use std::{io, path::PathBuf};
+
+use tesfs_blobs::BlobError;
+use tesfs_fs::{FsError, fuse::MountError};
+use tesfs_pathtree::{Chain, DbError, IdentityError, OpenError, bucket::BucketError};
+
+use crate::{
+    config::ConfigError, control::ControlError, exit::Exit, failure::Failure, lock::LockError,
+    paths::DataDirError, progress::Interrupted, target::TargetError,
+};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// A running node refused, and said why.
+    #[error(transparent)]
+    Answered(#[from] Failure),
+    #[error("there is no data directory at {path} yet")]
+    NoDataDir { path: PathBuf },
+    #[error("no bucket named '{name}'")]
+    UnknownBucket { name: String, nearest: Option<String>, known: Vec<String> },
+    #[error("bucket '{bucket}' has no branch '{branch}'")]
+    UnknownBranch { bucket: String, branch: String },
+    #[error("bucket '{bucket}' is mounted at {dir}")]
+    BucketMounted { bucket: String, dir: PathBuf },
+    #[error("bucket '{bucket}' is in use by another command")]
+    BucketBusy { bucket: String },
+    #[error("bucket '{bucket}' is mounted read-only at {dir}")]
+    BucketReadOnly { bucket: String, dir: PathBuf },
+    #[error("{written} is not inside a mounted bucket")]
+    NotInBucket { written: PathBuf, buckets: Vec<String> },
+    #[error("no '{path}' in bucket '{bucket}'")]
+    NoSuchPath { bucket: String, path: String },
+    #[error("'{path}' in bucket '{bucket}' is no directory")]
+    NotADirectory { bucket: String, path: String },
+    #[error("'..' cannot be used in the path '{path}' inside a bucket")]
+    ParentInPath { path: String },
+    #[error("'{name}' is no name for a file: {rule}")]
+    BadName { name: String, rule: String },
+    #[error("{dir} is inside the data directory {data_dir}")]
+    MountInDataDir { dir: PathBuf, data_dir: PathBuf },
+    #[error("the data directory {data_dir} is inside {dir}")]
+    DataDirInMount { dir: PathBuf, data_dir: PathBuf },
+    #[error("{dir} has no name to call a bucket after")]
+    NamelessMount { dir: PathBuf },
+    #[error("nothing of tesfs is mounted at {dir}")]
+    NotMounted { dir: PathBuf },
+    #[error("{dir} is in use: {open} open in it")]
+    MountBusy { dir: PathBuf, open: String },
+    #[error("only root may mount with {option}")]
+    RootOnly { option: &'static str },
+    #[error("{path} does not exist")]
+    SourceMissing { path: PathBuf },
+    #[error("{path} is inside a folder that this node mounts")]
+    SourceInMount { path: PathBuf },
+    #[error("{path} exists and is not an empty directory")]
+    DestNotEmpty { path: PathBuf },
+    #[error("{path} exists already")]
+    DestExists { path: PathBuf },
+    #[error("{path} is inside a folder that this node mounts")]
+    DestInMount { path: PathBuf },
+    #[error("{doing} failed on {path}")]
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{doing} failed on '{path}'")]
+    Tree {
+        doing: &'static str,
+        path: String,
+        #[source]
+        source: FsError,
+    },
+    #[error("the node could not be started: {doing} failed")]
+    Start {
+        doing: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("a node already runs on {dir}")]
+    NodeRuns { dir: PathBuf },
+    #[error("the background process ended without a word")]
+    BackgroundEnded,
+    #[error("what was written could not be put safely on the disk")]
+    Settle {
+        #[source]
+        source: FsError,
+    },
+    #[error("recovery of the last run failed")]
+    Recovery {
+        #[source]
+        source: FsError,
+    },
+}
+
+impl CliError {
+    /// Turns the error into what is shown and sent.
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Answered(failure) => failure,
+            err => Failure { message: Chain(&err).to_string(), hint: err.hint(), exit: err.exit() },
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_)
+            | Self::Target(_)
+            | Self::ParentInPath { .. }
+            | Self::BadName { .. }
+            | Self::NamelessMount { .. } => Exit::Usage,
+            Self::DataDir(err) => match err {
+                DataDirError::Full { .. } => Exit::Unavailable,
+                DataDirError::NoHome | DataDirError::Io { .. } => Exit::Failure,
+                _ => Exit::Refused,
+            },
+            Self::Lock(LockError::Held { .. }) => Exit::Refused,
+            Self::Open(err) => match err {
+                OpenError::FromTheFuture { .. } => Exit::Refused,
+                OpenError::NotADatabase { .. } | OpenError::Damaged { .. } => Exit::Damaged,
+                OpenError::Database { source, .. } if source.is_full() => Exit::Unavailable,
+                _ => Exit::Failure,
+            },
+            Self::Bucket(err) => match err {
+                BucketError::NotFound { .. } => Exit::NotFound,
+                BucketError::BadName { .. } => Exit::Usage,
+                BucketError::NameTaken { .. } | BucketError::TooMany => Exit::Refused,
+                BucketError::Database(err) if err.is_full() => Exit::Unavailable,
+                _ => Exit::Failure,
+            },
+            Self::Database(err) if err.is_full() => Exit::Unavailable,
+            Self::Blobs(err) if err.is_full() => Exit::Unavailable,
+            Self::Blobs(err) if err.is_damage() => Exit::Damaged,
+            Self::Mount(err) => mount_exit(err),
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Answered(failure) => failure.exit,
+            Self::NoDataDir { .. }
+            | Self::UnknownBucket { .. }
+            | Self::UnknownBranch { .. }
+            | Self::NotInBucket { .. }
+            | Self::NoSuchPath { .. }
+            | Self::NotMounted { .. }
+            | Self::SourceMissing { .. } => Exit::NotFound,
+            Self::BucketMounted { .. }
+            | Self::BucketBusy { .. }
+            | Self::BucketReadOnly { .. }
+            | Self::NotADirectory { .. }
+            | Self::MountInDataDir { .. }
+            | Self::DataDirInMount { .. }
+            | Self::MountBusy { .. }
+            | Self::RootOnly { .. }
+            | Self::SourceInMount { .. }
+            | Self::DestNotEmpty { .. }
+            | Self::DestExists { .. }
+            | Self::DestInMount { .. }
+            | Self::NodeRuns { .. } => Exit::Refused,
+            Self::Control(ControlError::NotAllowed { .. }) => Exit::Refused,
+            Self::File { source, .. } => io_exit(source),
+            Self::Tree { source, .. } | Self::Settle { source } | Self::Recovery { source } => {
+                io_exit(&io::Error::from_raw_os_error(source.errno()))
+            }
+            Self::Lock(LockError::Io { .. })
+            | Self::Identity(_)
+            | Self::Control(_)
+            | Self::Database(_)
+            | Self::Blobs(_)
+            | Self::Start { .. }
+            | Self::BackgroundEnded => Exit::Failure,
+        }
+    }
+}
+
+fn io_exit(err: &io::Error) -> Exit {
+    match err.kind() {
+        io::ErrorKind::NotFound => Exit::NotFound,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::Unavailable,
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::DirectoryNotEmpty
+        | io::ErrorKind::ReadOnlyFilesystem => Exit::Refused,
+        _ => Exit::Failure,
+    }
+}
+
+fn mount_exit(err: &MountError) -> Exit {
+    match err {
+        MountError::NoFuseDevice | MountError::FusermountMissing => Exit::Unavailable,
+        MountError::Io { .. } => Exit::Failure,
+        _ => Exit::Refused,
+    }
+}

@@ -1,0 +1,198 @@
+//! What the operator can do now, for each error that leaves something to do.
+
+use tesfs_fs::fuse::MountError;
+use tesfs_pathtree::{OpenError, bucket::BucketError};
+
+use crate::{
+    config::ConfigError, control::ControlError, error::CliError, lock::LockError,
+    paths::DataDirError, target::MAIN,
+};
+
+impl CliError {
+    /// Says what to do, in one or two lines.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Config(err) => return config_hint(err),
+            Self::DataDir(err) => return data_dir_hint(err),
+            Self::Lock(LockError::Held { .. }) => {
+                "wait until that process has ended, or choose another --data-dir".to_owned()
+            }
+            Self::Open(err) => return open_hint(err),
+            Self::Control(err) => return control_hint(err),
+            Self::Bucket(err) => return bucket_hint(err),
+            Self::Mount(err) => return mount_hint(err),
+            Self::NoDataDir { .. } => {
+                "`tesfs mount DIR` makes one, with its first bucket".to_owned()
+            }
+            Self::UnknownBucket { name, nearest, known } => {
+                unknown_bucket_hint(name, nearest.as_deref(), known)
+            }
+            Self::UnknownBranch { .. } => format!("the only branch there is yet is `{MAIN}`"),
+            Self::BucketMounted { dir, .. } => {
+                format!("`tesfs umount {}` takes the folder away first", dir.display())
+            }
+            Self::BucketReadOnly { dir, .. } => {
+                format!("`tesfs umount {}`, then mount it without --read-only", dir.display())
+            }
+            Self::BucketBusy { .. } => "try again when that command is done".to_owned(),
+            Self::NotInBucket { written, buckets } => not_in_bucket_hint(written, buckets),
+            Self::MountInDataDir { .. } | Self::DataDirInMount { .. } => {
+                "choose a folder elsewhere, such as ~/Memories".to_owned()
+            }
+            Self::NamelessMount { .. } => "name the bucket: `tesfs mount BUCKET DIR`".to_owned(),
+            Self::NotMounted { .. } => "`tesfs status` lists what is mounted".to_owned(),
+            Self::MountBusy { dir, .. } => format!(
+                "close what uses it, or `tesfs umount --lazy {}` to take it away all the same",
+                dir.display()
+            ),
+            Self::RootOnly { option } => format!("leave {option} out, or run as root"),
+            Self::SourceInMount { .. } | Self::DestInMount { .. } => {
+                "copy inside mounted folders with `cp -a`; the bytes are shared".to_owned()
+            }
+            Self::DestNotEmpty { .. } | Self::DestExists { .. } => {
+                "choose a path that does not exist yet".to_owned()
+            }
+            Self::NodeRuns { .. } => {
+                "`tesfs status` shows it; end it before a daemon takes over".to_owned()
+            }
+            Self::BackgroundEnded => "run it without --background to see why".to_owned(),
+            Self::Recovery { .. } => {
+                "nothing was changed; run with -vv and keep what it says".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn config_hint(err: &ConfigError) -> Option<String> {
+    match err {
+        ConfigError::UnknownKey { nearest: Some(nearest), .. } => {
+            Some(format!("did you mean `{nearest}`?"))
+        }
+        ConfigError::UnknownKey { known, .. } if !known.is_empty() => {
+            Some(format!("known keys here: {}", known.join(", ")))
+        }
+        ConfigError::Unreadable { .. } => {
+            Some("--config names another file; without one the defaults hold".to_owned())
+        }
+        ConfigError::Malformed { .. } | ConfigError::OutOfRange { .. } => {
+            Some("docs/CONFIG.md describes every key".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn data_dir_hint(err: &DataDirError) -> Option<String> {
+    Some(match err {
+        DataDirError::NotYours { .. } => {
+            "run tesfs as that user, or choose another --data-dir".to_owned()
+        }
+        DataDirError::Foreign { .. } => "give --data-dir an empty or a new directory".to_owned(),
+        DataDirError::ReadOnly { .. } | DataDirError::NotAllowed { .. } => {
+            "choose a --data-dir that you can write to".to_owned()
+        }
+        DataDirError::Full { .. } => {
+            "make room on that disk, or choose a --data-dir on another one".to_owned()
+        }
+        DataDirError::NoHome => "choose one with --data-dir".to_owned(),
+        DataDirError::NotADirectory { .. } | DataDirError::Io { .. } => return None,
+    })
+}
+
+fn open_hint(err: &OpenError) -> Option<String> {
+    Some(match err {
+        OpenError::FromTheFuture { .. } => {
+            "nothing was changed; use the newer tesfs for this data directory".to_owned()
+        }
+        OpenError::NotADatabase { .. } | OpenError::Damaged { .. } => {
+            "nothing was changed; put the file back from a backup, or move it away: the bytes \
+             under blobs/ stay readable"
+                .to_owned()
+        }
+        OpenError::Database { source, .. } if source.is_full() => {
+            "make room on the disk of the data directory".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+fn control_hint(err: &ControlError) -> Option<String> {
+    Some(match err {
+        ControlError::NotAllowed { .. } => "run tesfs as the user who started the node".to_owned(),
+        ControlError::Ended { .. } => {
+            "what was done before is kept; start it again and look at `tesfs status`".to_owned()
+        }
+        ControlError::NotAnAnswer { .. } => {
+            "the node may be of another version: restart it".to_owned()
+        }
+        ControlError::Unreachable { .. } | ControlError::TooLong => return None,
+    })
+}
+
+fn bucket_hint(err: &BucketError) -> Option<String> {
+    match err {
+        BucketError::NotFound { .. } => {
+            Some("`tesfs bucket list --all` lists them, removed ones too".to_owned())
+        }
+        BucketError::NameTaken { .. } => Some("choose another name".to_owned()),
+        _ => None,
+    }
+}
+
+fn unknown_bucket_hint(name: &str, nearest: Option<&str>, known: &[String]) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean '{nearest}'?"),
+        None if known.is_empty() => {
+            format!("there is none yet: `tesfs bucket create {name}` makes it")
+        }
+        None => format!(
+            "the buckets here: {}; `tesfs bucket create {name}` makes a new one",
+            known.join(", ")
+        ),
+    }
+}
+
+fn not_in_bucket_hint(written: &std::path::Path, buckets: &[String]) -> String {
+    let typed = written.display().to_string();
+    match buckets.iter().find(|bucket| **bucket == typed) {
+        Some(bucket) => format!("did you mean the bucket? write `{bucket}:`"),
+        None => "write BUCKET:PATH, or a path inside a mounted folder".to_owned(),
+    }
+}
+
+fn mount_hint(err: &MountError) -> Option<String> {
+    Some(match err {
+        MountError::NoFuseDevice => {
+            "load the kernel's FUSE module (`sudo modprobe fuse`); in a container pass --device \
+             /dev/fuse and --cap-add SYS_ADMIN"
+                .to_owned()
+        }
+        MountError::FusermountMissing => {
+            "install it (Debian, Ubuntu, Fedora: package `fuse3`), or mount as root".to_owned()
+        }
+        MountError::AllowOtherDenied => {
+            "leave --allow-other out, or have root write `user_allow_other` into /etc/fuse.conf"
+                .to_owned()
+        }
+        MountError::PermissionDenied { .. } => {
+            "choose a folder that is yours; in a container FUSE needs --device /dev/fuse and \
+             --cap-add SYS_ADMIN"
+                .to_owned()
+        }
+        MountError::AlreadyMounted { dir } => {
+            format!("`tesfs umount {}` takes away what tesfs mounted there", dir.display())
+        }
+        MountError::Stale { dir, .. } => {
+            format!(
+                "`fusermount3 -uz {0}` (or `umount -l {0}` as root) takes it away",
+                dir.display()
+            )
+        }
+        MountError::ParentMissing { .. } => "make the directory above it first".to_owned(),
+        MountError::NotEmpty { .. } => {
+            "choose an empty or a new directory; to keep what is in this one, `tesfs import` it"
+                .to_owned()
+        }
+        _ => return None,
+    })
+}

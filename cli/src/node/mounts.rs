@@ -1,0 +1,224 @@
+//! The folders a node shows.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use tesfs_fs::{
+    Vfs,
+    fuse::{Mount, MountOptions, Passthrough, Unmount, Unmounted},
+};
+use tesfs_pathtree::{BucketNumber, bucket::Bucket};
+use tokio::sync::watch;
+
+use crate::{error::CliError, output::plural, progress::Progress};
+
+/// How often a wait for open files looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How a bucket is to be mounted, decided in full.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct MountWish {
+    pub(crate) read_only: bool,
+    pub(crate) allow_other: bool,
+    pub(crate) shared_writes: bool,
+    pub(crate) suid: bool,
+    pub(crate) dev: bool,
+    pub(crate) cached: bool,
+    pub(crate) threads: usize,
+}
+
+/// One folder that shows a bucket.
+pub(crate) struct Mounted {
+    pub(crate) bucket: Bucket,
+    pub(crate) dir: PathBuf,
+    pub(crate) wish: MountWish,
+    pub(crate) since_ns: i64,
+    vfs: Arc<Vfs>,
+    mount: Mount,
+    /// It is out of the tree of directories, and somebody still uses it.
+    detached: AtomicBool,
+}
+
+impl Mounted {
+    /// `passthrough` or `cached`.
+    pub(crate) fn mode(&self) -> String {
+        self.mount.mode().to_string()
+    }
+
+    /// A mount that a killed process had left there was taken away first.
+    pub(crate) fn was_stale(&self) -> bool {
+        self.mount.was_stale()
+    }
+
+    /// Files open through the folder.
+    pub(crate) fn open_files(&self) -> usize {
+        self.vfs.open_files()
+    }
+
+    /// Takes the folder away.
+    pub(crate) fn unmount(&self, how: Unmount) -> Result<(), CliError> {
+        if self.mount.unmount(how)? == Unmounted::Detached {
+            self.detached.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn is_detached(&self) -> bool {
+        self.detached.load(Ordering::Relaxed)
+    }
+}
+
+/// The mounted folders.
+pub(crate) struct Mounts {
+    /// Protects the list only. Detached folders are in it until their last user is gone.
+    all: Mutex<Vec<Arc<Mounted>>>,
+    /// How many there are, for whoever waits for an end.
+    count: watch::Sender<usize>,
+}
+
+impl Default for Mounts {
+    fn default() -> Self {
+        Self { all: Mutex::default(), count: watch::Sender::new(0) }
+    }
+}
+
+impl Mounts {
+    /// Mounts `vfs` at `dir` and keeps it until it is taken away, by whomever.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel or the folder objects to.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        bucket: &Bucket,
+        vfs: Arc<Vfs>,
+        dir: &Path,
+        wish: MountWish,
+        now_ns: i64,
+    ) -> Result<Arc<Mounted>, CliError> {
+        let options = MountOptions {
+            allow_other: wish.allow_other,
+            read_only: wish.read_only,
+            suid: wish.suid,
+            dev: wish.dev,
+            passthrough: if wish.cached { Passthrough::Off } else { Passthrough::Auto },
+            threads: wish.threads,
+            fs_name: format!("tesfs:{}", bucket.name),
+        };
+        let mount = Mount::start(&vfs, dir, &options)?;
+        let mounted = Arc::new(Mounted {
+            bucket: bucket.clone(),
+            dir: dir.to_owned(),
+            wish,
+            since_ns: now_ns,
+            vfs,
+            mount,
+            detached: AtomicBool::new(false),
+        });
+        {
+            let mut all = self.lock();
+            all.push(Arc::clone(&mounted));
+            self.count.send_replace(all.len());
+        }
+        self.watch_end(&mounted)?;
+        Ok(mounted)
+    }
+
+    /// Forgets the folder when it is unmounted, by us or from outside.
+    fn watch_end(self: &Arc<Self>, mounted: &Arc<Mounted>) -> Result<(), CliError> {
+        let (mounts, mounted) = (Arc::clone(self), Arc::clone(mounted));
+        let watch = move || {
+            mounted.mount.wait();
+            tracing::info!(dir = %mounted.dir.display(), bucket = mounted.bucket.name, "unmounted");
+            let mut all = mounts.lock();
+            all.retain(|one| !Arc::ptr_eq(one, &mounted));
+            // The bucket is closed before anybody hears that its folder is gone.
+            drop(mounted);
+            mounts.count.send_replace(all.len());
+        };
+        match thread::Builder::new().name("mount-end".to_owned()).spawn(watch) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(CliError::Start { doing: "starting a thread", source }),
+        }
+    }
+
+    /// Every folder, by path.
+    pub(crate) fn all(&self) -> Vec<Arc<Mounted>> {
+        let mut all: Vec<_> = self.lock().iter().filter(|m| !m.is_detached()).cloned().collect();
+        all.sort_by(|a, b| a.dir.cmp(&b.dir));
+        all
+    }
+
+    /// The folder at exactly `dir`.
+    pub(crate) fn at(&self, dir: &Path) -> Option<Arc<Mounted>> {
+        self.all().into_iter().find(|mounted| mounted.dir == dir)
+    }
+
+    /// The folder that shows `bucket`, or still did when it was detached.
+    pub(crate) fn of(&self, bucket: BucketNumber) -> Option<Arc<Mounted>> {
+        self.lock().iter().find(|mounted| mounted.bucket.number == bucket).cloned()
+    }
+
+    /// The bucket whose folder holds `path`, and the path from its root.
+    pub(crate) fn holding(&self, path: &Path) -> Option<(BucketNumber, PathBuf)> {
+        let holders = self.all().into_iter().filter(|mounted| path.starts_with(&mounted.dir));
+        // A folder can be mounted inside another one: the innermost holds the path.
+        let innermost = holders.max_by_key(|mounted| mounted.dir.components().count())?;
+        let rest = path.strip_prefix(&innermost.dir).ok()?;
+        Some((innermost.bucket.number, rest.to_owned()))
+    }
+
+    /// How many folders there are, and every change of that.
+    pub(crate) fn count(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+
+    /// Takes every folder away: politely while files are open and `wait` is not over, then
+    /// whatever is open.
+    pub(crate) fn end_all(&self, wait: Duration, progress: &Progress, hurry: &dyn Fn() -> bool) {
+        let until = Instant::now() + wait;
+        let mut told = false;
+        for mounted in self.all() {
+            while mounted.open_files() > 0 && Instant::now() < until && !hurry() {
+                if !told {
+                    told = true;
+                    let open = plural(mounted.open_files() as u64, "file");
+                    let text = format!(
+                        "waiting up to {} s for {open} open in {} (once more: do not wait)",
+                        wait.as_secs(),
+                        mounted.dir.display()
+                    );
+                    progress.say(text);
+                }
+                thread::sleep(LOOK_AGAIN);
+            }
+            let how = if mounted.open_files() > 0 { Unmount::Lazy } else { Unmount::Now };
+            let gone = mounted.unmount(how).or_else(|_| mounted.unmount(Unmount::Lazy));
+            if let Err(err) = gone {
+                tracing::error!(dir = %mounted.dir.display(), error = %err, "could not unmount");
+            }
+        }
+        self.wait_none();
+    }
+
+    /// Waits, not for ever, until the threads behind the folders have let go of their trees.
+    fn wait_none(&self) {
+        const WAIT: Duration = Duration::from_secs(5);
+        let until = Instant::now() + WAIT;
+        while !self.all().is_empty() && Instant::now() < until {
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Mounted>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

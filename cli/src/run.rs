@@ -1,0 +1,101 @@
+//! From a parsed command line to a request, and its answer to the exit code.
+
+use std::path::Path;
+
+use crate::{
+    args::{BucketCommand, Cli, Command},
+    commands::{bucket, export, gc, import, man, status, story, umount, verify},
+    error::CliError,
+    exit::Exit,
+    output::Output,
+    paths::{absolute, resolved},
+    serve,
+    session::Session,
+    target::{Target, WirePath},
+};
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions(args) => {
+            output.raw(&man::completions(args.shell));
+            return Ok(Exit::Success);
+        }
+        Command::Man(args) => return manual(output, args.dir.as_deref()),
+        _ => {}
+    }
+    let name = name_of(&command);
+    let mut session = Session::new(output, global, name)?;
+    match command {
+        Command::Mount(args) => serve::mount(&mut session, args),
+        Command::Daemon => serve::daemon(&mut session),
+        Command::Umount(args) => session
+            .ask(umount::Umount { dir: WirePath(absolute(&args.dir)), lazy: args.lazy }, false),
+        Command::Status(args) => match args.path {
+            None => session.ask(status::Status {}, false),
+            Some(path) => {
+                let target = Target::parse(&path, session.in_bucket())?;
+                session.ask(story::Story { target }, false)
+            }
+        },
+        Command::Bucket(command) => bucket(&mut session, command),
+        Command::Import(args) => {
+            let dest = Target::parse(&args.dest, session.in_bucket())?;
+            let source = WirePath(resolved(&args.source));
+            session.ask(import::Import { source, dest }, false)
+        }
+        Command::Export(args) => {
+            let source = Target::parse(&args.source, session.in_bucket())?;
+            let dest = WirePath(absolute(&args.dest));
+            session.ask(export::Export { source, dest }, false)
+        }
+        Command::Verify(args) => {
+            let target = match &args.path {
+                Some(path) => Some(Target::parse(path, session.in_bucket())?),
+                None => None,
+            };
+            session.ask(verify::Verify { full: args.full, target }, false)
+        }
+        Command::Gc(args) => session.ask(gc::Gc { dry_run: args.dry_run }, false),
+        Command::Completions(_) | Command::Man(_) => Ok(Exit::Success),
+    }
+}
+
+fn bucket(session: &mut Session, command: BucketCommand) -> Result<Exit, CliError> {
+    match command {
+        BucketCommand::Create { name } => session.ask(bucket::Create { name }, true),
+        BucketCommand::List { all } => session.ask(bucket::List { all }, false),
+        BucketCommand::Show { name } => session.ask(bucket::Describe { name }, false),
+        BucketCommand::Rename { name, new } => session.ask(bucket::Rename { name, new }, false),
+        BucketCommand::Remove { name } => session.ask(bucket::Remove { name }, false),
+        BucketCommand::Restore { name } => session.ask(bucket::Restore { name }, false),
+    }
+}
+
+fn manual(output: Output, dir: Option<&Path>) -> Result<Exit, CliError> {
+    match dir {
+        None => output.raw(&man::main_page()?),
+        Some(dir) => {
+            let pages = man::write_all(dir)?;
+            output.note(&format!("{pages} manual pages written to {}", dir.display()));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn name_of(command: &Command) -> &'static str {
+    match command {
+        Command::Mount(_) => "mount",
+        Command::Umount(_) => "umount",
+        Command::Status(_) => "status",
+        Command::Daemon => "daemon",
+        Command::Bucket(_) => "bucket",
+        Command::Import(_) => "import",
+        Command::Export(_) => "export",
+        Command::Verify(_) => "verify",
+        Command::Gc(_) => "gc",
+        Command::Completions(_) => "completions",
+        Command::Man(_) => "man",
+    }
+}
