@@ -1,0 +1,28 @@
+//! What the tests above all floors share: a node as a child process, a disk whose
+//! power can be cut, and a workload whose bytes describe themselves.
+//!
+//! Everything here drives the `tesfs` command as a user would; nothing links the product.
+
+mod check;
+mod close;
+mod content;
+mod disk;
+mod eventually;
+mod node;
+mod observation;
+mod oracle;
+mod random;
+mod state;
+mod writer;
+
+pub use check::Tally;
+pub use close::close;
+pub use content::{Word, describe, fill};
+pub use disk::{Disk, DiskError};
+pub use eventually::eventually;
+pub use node::{Mode, Node, NodeError, NodePlace, Verified, detach};
+pub use observation::{Observation, observe};
+pub use oracle::{Cut, Violation, reconcile};
+pub use random::Random;
+pub use state::{Bytes, File, FileId, Floor, Piece, State};
+pub use writer::{Stop, Writer, WriterReport};

@@ -1,0 +1,298 @@
+//! Compares what a tree shows after a crash with what its writer was promised.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::content::describe;
+use crate::observation::Observation;
+use crate::state::{Bytes, File, FileId, Floor, Piece, State};
+
+/// What happened to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// SIGKILL: everything acknowledged stands.
+    Kill,
+    /// The power went: what was fsynced stands, later closes fall back whole.
+    Power,
+}
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub name: String,
+    pub what: String,
+}
+
+/// Finds the state among `candidates` that `seen` shows, and returns it with `seen` as its
+/// contents, so that the writer can go on from there.
+///
+/// Candidates are in order, the newest last; the last is reported against when none fits.
+///
+/// # Errors
+///
+/// The violations of the candidate that fits best.
+pub fn reconcile(
+    candidates: &[State],
+    seen: &Observation,
+    cut: Cut,
+) -> Result<State, Vec<Violation>> {
+    let mut best: Option<Vec<Violation>> = None;
+    for state in candidates.iter().rev() {
+        let violations = violations(state, seen, cut);
+        if violations.is_empty() {
+            return Ok(settle(state, seen));
+        }
+        if best.as_ref().is_none_or(|best| violations.len() < best.len()) {
+            best = Some(violations);
+        }
+    }
+    Err(best.unwrap_or_default())
+}
+
+fn violations(state: &State, seen: &Observation, cut: Cut) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (name, id) in &state.names {
+        let bytes = seen.get(name).map(Vec::as_slice);
+        if let Err(what) = check(state, name, *id, bytes, cut) {
+            found.push(Violation { name: name.clone(), what });
+        }
+    }
+    for (name, bytes) in seen {
+        if !state.names.contains_key(name) && !given_back(state, name, bytes, cut) {
+            let what = format!("must not exist, shows {}", describe(bytes, 0));
+            found.push(Violation { name: name.clone(), what });
+        }
+    }
+    found
+}
+
+/// Checks one name against the file it should lead to.
+fn check(
+    state: &State,
+    name: &str,
+    id: FileId,
+    seen: Option<&[u8]>,
+    cut: Cut,
+) -> Result<(), String> {
+    let file = state.files.get(&id).ok_or("is unknown to the writer")?;
+    // A withdrawn version without a base gives the name back to what it replaced.
+    let below = file.replaced.as_ref().filter(|_| cut == Cut::Power);
+    match (check_file(file, seen, cut), below) {
+        (Ok(()), Some((at, old))) if seen.is_none() && at == name => {
+            check(state, name, *old, seen, cut)
+        }
+        (Err(_), Some((_, old))) if may_vanish(file) => check(state, name, *old, seen, cut),
+        (Err(what), _) => Err(format!("file {id}: {what}")),
+        (Ok(()), _) => Ok(()),
+    }
+}
+
+/// Was `name` taken over by a file that may vanish, and has what it replaced come back there,
+/// although the file itself had moved on?
+fn given_back(state: &State, name: &str, bytes: &[u8], cut: Cut) -> bool {
+    let taken = |file: &&File| may_vanish(file) && cut == Cut::Power;
+    let replaced = state.files.values().filter(taken).filter_map(|file| file.replaced.as_ref());
+    let mut here = replaced.filter(|(at, _)| at == name);
+    here.any(|(_, old)| check(state, name, *old, Some(bytes), cut).is_ok())
+}
+
+fn may_vanish(file: &File) -> bool {
+    matches!(file.floor, Floor::Nothing)
+}
+
+fn check_file(file: &File, seen: Option<&[u8]>, cut: Cut) -> Result<(), String> {
+    let allowed: &[Bytes] = match cut {
+        Cut::Kill => file.versions.last().map_or(&[], std::slice::from_ref),
+        Cut::Power => &file.versions,
+    };
+    if let Some(seen) = seen
+        && allowed.iter().any(|version| version.as_slice() == seen)
+    {
+        return Ok(());
+    }
+    if cut == Cut::Kill
+        && let Some(version) = allowed.first()
+    {
+        return Err(difference(version, seen));
+    }
+    match (&file.floor, seen) {
+        (Floor::Nothing, None) => Ok(()),
+        (Floor::Nothing, Some([])) if cut == Cut::Kill || file.versions.is_empty() => Ok(()),
+        (Floor::Nothing, Some(seen)) => match allowed.last() {
+            Some(version) => Err(difference(version, Some(seen))),
+            None => Err(format!("was never closed, shows {}", describe(seen, 0))),
+        },
+        (Floor::Whole(version), Some(seen)) if version.as_slice() == seen => Ok(()),
+        (Floor::Whole(version), seen) => Err(difference(version, seen)),
+        (Floor::Fsynced { fsynced, later }, Some(seen)) => check_fsynced(fsynced, later, seen),
+        (Floor::Fsynced { fsynced, .. }, None) => Err(difference(fsynced, None)),
+    }
+}
+
+/// Every fsynced byte is there, except where a later write of the same handle may have come.
+fn check_fsynced(fsynced: &[u8], later: &[Piece], seen: &[u8]) -> Result<(), String> {
+    let longest = later.iter().map(|piece| piece.offset + piece.bytes.len()).max().unwrap_or(0);
+    if seen.len() < fsynced.len() {
+        return Err(format!("fsynced {} bytes, shows {}", fsynced.len(), seen.len()));
+    }
+    if seen.len() > fsynced.len().max(longest) {
+        return Err(format!("longer than anything written: {}", seen.len()));
+    }
+    for (offset, byte) in seen.iter().enumerate() {
+        let kept = fsynced.get(offset).copied().unwrap_or(0) == *byte;
+        let written = || {
+            later.iter().any(|piece| {
+                offset >= piece.offset && piece.bytes.get(offset - piece.offset) == Some(byte)
+            })
+        };
+        if !kept && !written() {
+            return Err(format!(
+                "at {offset}: fsynced {}, shows {}",
+                describe(fsynced, offset),
+                describe(seen, offset)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Says how `seen` differs from the version that must be there.
+fn difference(version: &[u8], seen: Option<&[u8]>) -> String {
+    let Some(seen) = seen else {
+        return format!("is lost ({} bytes, {})", version.len(), describe(version, 0));
+    };
+    let shared = version.iter().zip(seen).take_while(|(want, got)| want == got).count();
+    format!(
+        "size {} instead of {}; at {shared}: {} instead of {}",
+        seen.len(),
+        version.len(),
+        describe(seen, shared),
+        describe(version, shared)
+    )
+}
+
+/// The state to go on from: the names seen, with the bytes seen.
+fn settle(state: &State, seen: &Observation) -> State {
+    let mut names = BTreeMap::new();
+    let mut files = BTreeMap::new();
+    let mut next = state.files.keys().last().copied().unwrap_or(0);
+    for (name, bytes) in seen {
+        let mut id = state.names.get(name).copied().unwrap_or(FileId::MAX);
+        let whole = File {
+            floor: Floor::Whole(Arc::new(bytes.clone())),
+            versions: Vec::new(),
+            replaced: None,
+        };
+        // Two names of one file differ only if one of them went back to what it had replaced.
+        if id == FileId::MAX
+            || files.get(&id).is_some_and(|other: &File| other.current().as_deref() != Some(bytes))
+        {
+            next += 1;
+            id = next;
+        }
+        names.insert(name.clone(), id);
+        files.insert(id, whole);
+    }
+    State { names, files }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::fill;
+
+    /// One file `a` with two closed versions above nothing.
+    fn two_versions() -> (State, Vec<u8>, Vec<u8>) {
+        let (first, second) = (fill(1, 1, 0, 20_000), fill(1, 2, 0, 30_000));
+        let mut state = State::default();
+        state.names.insert("a".to_owned(), 1);
+        state.files.insert(
+            1,
+            File {
+                floor: Floor::Nothing,
+                versions: vec![Arc::new(first.clone()), Arc::new(second.clone())],
+                replaced: None,
+            },
+        );
+        (state, first, second)
+    }
+
+    fn seen(files: &[(&str, &[u8])]) -> Observation {
+        files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect()
+    }
+
+    fn holds(state: &State, files: &[(&str, &[u8])], cut: Cut) -> bool {
+        reconcile(std::slice::from_ref(state), &seen(files), cut).is_ok()
+    }
+
+    #[test]
+    fn after_a_kill_only_the_last_closed_version_will_do() {
+        let (state, first, second) = two_versions();
+        assert!(holds(&state, &[("a", &second)], Cut::Kill));
+        assert!(!holds(&state, &[("a", &first)], Cut::Kill));
+        assert!(!holds(&state, &[("a", &[])], Cut::Kill));
+        assert!(!holds(&state, &[], Cut::Kill));
+    }
+
+    #[test]
+    fn after_a_power_cut_any_whole_version_will_do() {
+        let (state, first, second) = two_versions();
+        assert!(holds(&state, &[("a", &second)], Cut::Power));
+        assert!(holds(&state, &[("a", &first)], Cut::Power));
+        assert!(holds(&state, &[], Cut::Power));
+        assert!(!holds(&state, &[("a", &second[..4096])], Cut::Power));
+        assert!(!holds(&state, &[("a", &vec![0; second.len()])], Cut::Power));
+    }
+
+    #[test]
+    fn a_mixture_of_two_versions_is_found() {
+        let (state, first, mut second) = two_versions();
+        second[8192..12_288].copy_from_slice(&first[8192..12_288]);
+        assert!(!holds(&state, &[("a", &second)], Cut::Kill));
+        assert!(!holds(&state, &[("a", &second)], Cut::Power));
+    }
+
+    #[test]
+    fn a_name_that_was_removed_must_not_come_back() {
+        let (mut state, _, second) = two_versions();
+        state.names.clear();
+        assert!(!holds(&state, &[("a", &second)], Cut::Kill));
+    }
+
+    #[test]
+    fn fsynced_bytes_stand_and_later_writes_may() {
+        let fsynced = fill(1, 1, 0, 20_000);
+        let later = fill(1, 2, 4096, 4096);
+        let mut state = State::default();
+        state.names.insert("a".to_owned(), 1);
+        let floor = Floor::Fsynced {
+            fsynced: Arc::new(fsynced.clone()),
+            later: vec![Piece { offset: 4096, bytes: Arc::new(later.clone()) }],
+        };
+        state.files.insert(1, File { floor, versions: Vec::new(), replaced: None });
+        let mut mixed = fsynced.clone();
+        mixed[4096..6144].copy_from_slice(&later[..2048]);
+        for cut in [Cut::Kill, Cut::Power] {
+            assert!(holds(&state, &[("a", &fsynced)], cut));
+            assert!(holds(&state, &[("a", &mixed)], cut));
+            assert!(!holds(&state, &[("a", &fsynced[..19_999])], cut));
+            assert!(!holds(&state, &[], cut));
+        }
+        mixed[0] ^= 1;
+        assert!(!holds(&state, &[("a", &mixed)], Cut::Kill));
+    }
+
+    #[test]
+    fn a_withdrawn_new_file_gives_the_name_back_to_what_it_replaced() {
+        let (mut state, _, second) = two_versions();
+        let third = fill(2, 9, 0, 50_000);
+        let versions = vec![Arc::new(third)];
+        state.names.insert("b".to_owned(), 2);
+        state.files.insert(2, File { floor: Floor::Nothing, versions, replaced: None });
+        state.files.get_mut(&1).unwrap().floor = Floor::Whole(Arc::new(second.clone()));
+        state.rename("b", "a");
+        assert!(holds(&state, &[("a", &second)], Cut::Power));
+        assert!(!holds(&state, &[("a", &second)], Cut::Kill));
+        assert!(!holds(&state, &[], Cut::Power));
+    }
+}

@@ -1,0 +1,101 @@
+//! What a writer was promised so far.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Number of a file of one writer; it stays with the file through renames and links.
+pub type FileId = u64;
+
+/// The whole content of a version, shared between the states that remember it.
+pub type Bytes = Arc<Vec<u8>>;
+
+/// Bytes written at an offset.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub offset: usize,
+    pub bytes: Bytes,
+}
+
+/// What a file holds at least, whatever happens to the power.
+#[derive(Clone, Debug)]
+pub enum Floor {
+    /// Neither fsync nor a power-safe version: the file may be absent.
+    Nothing,
+    /// This version, whole.
+    Whole(Bytes),
+    /// Every byte of `fsynced`, except where a write of the same handle came later.
+    Fsynced { fsynced: Bytes, later: Vec<Piece> },
+}
+
+/// One file: its floor, and the versions that closes added on top of it.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub floor: Floor,
+    /// Closed versions since the floor, oldest first. A kill keeps the last, a power cut any.
+    pub versions: Vec<Bytes>,
+    /// The file whose name this one took by a rename, and that name: a version that is withdrawn
+    /// without a base gives the name back.
+    pub replaced: Option<(String, FileId)>,
+}
+
+impl File {
+    /// A file that was created and not closed yet.
+    #[must_use]
+    pub fn created() -> Self {
+        Self { floor: Floor::Nothing, versions: Vec::new(), replaced: None }
+    }
+
+    /// The content every new reader must see, if that is certain.
+    #[must_use]
+    pub fn current(&self) -> Option<Bytes> {
+        match (self.versions.last(), &self.floor) {
+            (Some(version), _) => Some(Arc::clone(version)),
+            (None, Floor::Whole(version)) => Some(Arc::clone(version)),
+            (None, Floor::Nothing | Floor::Fsynced { .. }) => None,
+        }
+    }
+}
+
+/// Names and files of one writer after some acknowledged operation.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub names: BTreeMap<String, FileId>,
+    /// Files that have a name, and files that lost it to a rename (they may come back).
+    pub files: BTreeMap<FileId, File>,
+}
+
+impl State {
+    /// The file that `name` leads to.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&File> {
+        self.files.get(self.names.get(name)?)
+    }
+
+    /// The file with number `id`, which the caller knows to exist.
+    pub fn file_mut(&mut self, id: FileId) -> &mut File {
+        self.files.get_mut(&id).expect("a writer names only files it made")
+    }
+
+    /// Moves `from` over `to` as rename(2) does.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let Some(id) = self.names.get(from).copied() else { return };
+        let replaced = self.names.get(to).copied();
+        if replaced == Some(id) {
+            return; // two names of one file: rename(2) does nothing
+        }
+        self.names.remove(from);
+        self.names.insert(to.to_owned(), id);
+        self.file_mut(id).replaced = replaced.map(|old| (to.to_owned(), old));
+    }
+
+    /// Swaps what two names lead to.
+    pub fn exchange(&mut self, one: &str, other: &str) {
+        let (Some(first), Some(second)) =
+            (self.names.get(one).copied(), self.names.get(other).copied())
+        else {
+            return;
+        };
+        self.names.insert(one.to_owned(), second);
+        self.names.insert(other.to_owned(), first);
+    }
+}
