@@ -54,6 +54,22 @@ impl FileKind {
     }
 }
 
+const S_ISUID: u32 = 0o4000;
+const S_ISGID: u32 = 0o2000;
+const S_IXGRP: u32 = 0o0010;
+
+/// Returns a mode without the bits that lend rights: set-user-id, and set-group-id where the
+/// group may execute (elsewhere it marks mandatory locking).
+pub(crate) fn without_privileges(mode: u32) -> u32 {
+    let group = if mode & S_IXGRP == 0 { 0 } else { S_ISGID };
+    mode & !(S_ISUID | group)
+}
+
+/// Says whether a mode lends rights to whoever executes the file.
+pub(crate) fn lends_privileges(mode: u32) -> bool {
+    without_privileges(mode) != mode
+}
+
 /// The attributes of an inode, as stat shows them. Times are Unix nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {

@@ -10,9 +10,9 @@ use std::{
 };
 
 use tesfs_blobs::{Allocate, BlobReader, Draft, DraftPool, FileStamp};
-use tesfs_pathtree::{BlobNumber, Ino, Stamp};
+use tesfs_pathtree::{BlobNumber, Ino, Stamp, tree::Inode};
 
-use crate::error::FsError;
+use crate::{attributes::lends_privileges, error::FsError};
 
 /// The largest size a file can be given: what a signed 64-bit offset reaches.
 const SIZE_MAX: u64 = i64::MAX as u64;
@@ -45,6 +45,9 @@ pub(crate) struct LineState {
     pub(crate) shared: bool,
     /// The draft file's stamp when it was last fsynced and recorded for recovery.
     pub(crate) synced: Option<FileStamp>,
+    /// Executing the file lends its owner's rights, which a write takes away: the daemon has to
+    /// see every write.
+    pub(crate) lends_privileges: bool,
     /// Times somebody set on bytes that are still to be published.
     pub(crate) times: PendingTimes,
 }
@@ -67,12 +70,12 @@ pub(crate) struct PendingTimes {
 }
 
 impl Line {
-    /// Begins a line at `version`, whose bytes are `base`.
-    pub(crate) fn starting(ino: Ino, version: Stamp, base: Option<BlobReader>) -> Self {
+    /// Begins a line at an inode's current version, whose bytes are `base`.
+    pub(crate) fn starting(inode: &Inode, base: Option<BlobReader>) -> Self {
         Self {
-            ino,
+            ino: inode.ino,
             state: Mutex::new(LineState {
-                version,
+                version: inode.content,
                 base,
                 draft: None,
                 clean: None,
@@ -81,6 +84,7 @@ impl Line {
                 frozen: false,
                 shared: false,
                 synced: None,
+                lends_privileges: lends_privileges(inode.mode),
                 times: PendingTimes::default(),
             }),
         }
@@ -92,6 +96,11 @@ impl Line {
 }
 
 impl LineState {
+    /// Says whether the kernel may write into the file that this published blob is in.
+    pub(crate) fn publishes_into(&self, blob: BlobNumber) -> bool {
+        self.frozen && self.shared && self.own.is_some_and(|own| own.blob == Some(blob))
+    }
+
     /// Returns the size of the live bytes.
     pub(crate) fn size(&self) -> Result<u64, FsError> {
         match &self.draft {
@@ -230,6 +239,9 @@ impl LineState {
     ///
     /// `None` where there is none: the draft would be an overlay.
     pub(crate) fn backing(&mut self, pool: &DraftPool) -> Result<Option<Arc<File>>, FsError> {
+        if self.lends_privileges {
+            return Ok(None);
+        }
         let draft = self.writable(pool)?;
         let file = draft.backing().cloned();
         self.shared |= file.is_some();

@@ -181,13 +181,7 @@ impl OpenFile {
             Role::Pinned { source: Source::Copy(draft), .. } => Ok(draft.backing().cloned()),
             Role::Pinned { .. } => Ok(None),
             Role::OnLine { how, .. } if how.sync => Ok(None),
-            Role::OnLine { line, .. } => {
-                if self.vfs.lends_privileges(self.ino)? {
-                    // Writes by others have to take those bits away, so the daemon must see them.
-                    return Ok(None);
-                }
-                line.lock().backing(self.vfs.store().drafts())
-            }
+            Role::OnLine { line, .. } => line.lock().backing(self.vfs.store().drafts()),
         }
     }
 

@@ -18,8 +18,14 @@ use crate::{
     vfs::{Touched, Vfs},
 };
 
-/// Blobs taken in one round: what one durable commit may touch.
-const BLOBS_PER_ROUND: usize = 1000;
+/// Blobs sealed in one round: hashing them takes so little that what was published meanwhile is
+/// settled in time.
+const BLOBS_PER_ROUND: usize = 64;
+/// Versions settled in one round: what one durable commit may touch.
+const UNSETTLED_PER_ROUND: usize = 1000;
+
+/// How long a writer leaves a published version alone before that is sealed from a copy.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// When the settler runs.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +41,14 @@ pub struct SettlerSettings {
 pub struct Settler {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What one round did.
+#[derive(Default)]
+struct Round {
+    sealed: usize,
+    /// There is more to do, or to try again.
+    again: bool,
 }
 
 struct Shared {
@@ -93,8 +107,8 @@ impl Settler {
         let mut sealed = 0;
         loop {
             let round = self.shared.round()?;
-            sealed += round;
-            if round == 0 {
+            sealed += round.sealed;
+            if round.sealed == 0 {
                 return Ok(sealed);
             }
         }
@@ -121,25 +135,28 @@ impl Drop for Settler {
 impl Shared {
     fn run(&self) {
         let mut seen = 0;
+        // The run before may have left something.
+        let mut pending = true;
         loop {
             let stopping = self.stop.load(Ordering::SeqCst);
-            let woken = self.db.changed().seen();
-            if woken > seen || stopping {
-                seen = woken;
-                match self.round() {
-                    // A full round: there may be more.
-                    Ok(sealed) if sealed >= BLOBS_PER_ROUND => seen = 0,
-                    Ok(_) => {}
+            if pending || stopping {
+                seen = self.db.changed().seen();
+                pending = match self.round() {
+                    Ok(round) if round.again && round.sealed > 0 && !stopping => continue,
+                    Ok(round) => round.again,
                     Err(err) => {
                         tracing::error!(error = %Chain(&err), "settling failed, will try again");
-                        seen = 0;
+                        true
                     }
-                }
+                };
             }
             if stopping {
                 return;
             }
-            self.db.changed().wait_past(seen, Duration::from_secs(3600));
+            if !pending {
+                self.db.changed().wait_past(seen, Duration::from_secs(3600));
+                pending = true;
+            }
             self.sleep(self.settings.delay);
         }
     }
@@ -150,20 +167,26 @@ impl Shared {
         drop(self.stopped.wait_timeout_while(nap, duration, stopping));
     }
 
-    /// Seals what nobody writes, syncs what somebody does, and makes every commit durable.
-    fn round(&self) -> Result<usize, FsError> {
+    /// Makes what was published survive a power cut, then seals some of what nobody writes.
+    fn round(&self) -> Result<Round, FsError> {
         let watched = self.watched();
-        let unsealed = self.db.read(|conn| self.store.unsealed(conn, BLOBS_PER_ROUND))?;
-        let (busy, idle): (Vec<_>, Vec<_>) = unsealed
-            .into_iter()
-            .partition(|blob| watched.iter().any(|vfs| vfs.is_being_written(*blob)));
-        let limbo: Vec<_> = watched.iter().map(|vfs| vfs.take_limbo()).collect();
-        let mut sealed = 0;
+        self.settle(&watched)?;
+        let (mut busy, mut idle) = self.unsealed(&watched)?;
+        let mut detached = false;
+        for (blob, vfs) in busy.iter().flat_map(|blob| watched.iter().map(move |vfs| (blob, vfs))) {
+            detached |= vfs.detach_idle(*blob, IDLE)?;
+        }
+        if detached {
+            (busy, idle) = self.unsealed(&watched)?;
+        }
+        drop(busy);
+        let mut round = Round { again: idle.len() >= BLOBS_PER_ROUND, ..Round::default() };
         for (blob, outcome) in self.store.seal(&idle)? {
             match outcome {
-                Ok(_) => sealed += 1,
+                Ok(_) => round.sealed += 1,
                 Err(err) if err.is_full() => {
                     tracing::warn!(%blob, error = %Chain(&err), "no space to seal, will try again");
+                    round.again = true;
                 }
                 Err(err) => {
                     tracing::error!(%blob, error = %Chain(&err), "the bytes of a version are lost");
@@ -171,17 +194,35 @@ impl Shared {
                 }
             }
         }
-        for (blob, err) in self.store.settle(&busy)? {
-            tracing::error!(%blob, error = %Chain(&err), "an open file could not be synced");
-        }
-        self.db.sync()?;
+        self.store.record_damage()?;
         if let Err(err) = self.reserve.fill() {
             tracing::warn!(error = %Chain(&err), "no space can be kept back for deletions");
         }
+        Ok(round)
+    }
+
+    /// Syncs drafts first, then commits durably: rows never outlive their bytes.
+    fn settle(&self, watched: &[Arc<Vfs>]) -> Result<(), FsError> {
+        let limbo: Vec<_> = watched.iter().map(|vfs| vfs.take_limbo()).collect();
+        let unsettled = self.db.read(|conn| self.store.unsettled(conn, UNSETTLED_PER_ROUND))?;
+        for (blob, err) in self.store.settle(&unsettled)? {
+            tracing::error!(%blob, error = %Chain(&err), "the bytes of a version can not be synced");
+        }
+        self.db.sync()?;
         for (vfs, files) in watched.iter().zip(limbo) {
             vfs.empty_limbo(files);
         }
-        Ok(sealed)
+        Ok(())
+    }
+
+    /// Returns what is to be sealed: blobs that a writer may still change, and the others.
+    fn unsealed(
+        &self,
+        watched: &[Arc<Vfs>],
+    ) -> Result<(Vec<BlobNumber>, Vec<BlobNumber>), FsError> {
+        let unsealed = self.db.read(|conn| self.store.unsealed(conn, BLOBS_PER_ROUND))?;
+        let is_busy = |blob: &BlobNumber| watched.iter().any(|vfs| vfs.is_being_written(*blob));
+        Ok(unsealed.into_iter().partition(is_busy))
     }
 
     /// Lets the versions of a blob whose bytes can not be kept fall back to their bases.

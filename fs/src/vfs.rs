@@ -219,7 +219,7 @@ impl Vfs {
     }
 
     fn require_inode(&self, ino: Ino) -> Result<Inode, FsError> {
-        let found = self.db.read(|conn| tree::inode(conn, self.view, ino))?;
+        let found = self.db.glance(|conn| tree::inode(conn, self.view, ino))?;
         Ok(found.ok_or(TreeError::InodeGone(ino))?)
     }
 

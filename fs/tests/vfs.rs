@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use tesfs_blobs::Store;
 use tesfs_fs::{
-    AttributeChange, Caller, FsError, MakeInode, OpenFile, OpenWrite, Published, RenameMode,
-    TimeChange, Vfs, VfsOptions, recovery,
+    AttributeChange, Caller, FileState, FsError, MakeInode, OpenFile, OpenWrite, Published,
+    RenameMode, Settler, SettlerSettings, TimeChange, Vfs, VfsOptions, recovery,
 };
 use tesfs_pathtree::{
     Clock, Db, DbSettings, DeviceId, Ino, Name, Synchronous,
@@ -354,4 +354,29 @@ fn a_rewritten_file_keeps_its_history() {
     let story = node.vfs.story(ino).unwrap();
     let sizes: Vec<u64> = story.versions.iter().map(|version| version.size).collect();
     assert_eq!(sizes, [LARGE as u64, 3, 3]);
+}
+
+#[test]
+fn a_version_that_an_idle_writer_keeps_open_is_sealed_from_a_copy() {
+    let node = Node::new();
+    let writer = node.create("file");
+    let backing = writer.backing().unwrap().unwrap();
+    writer.write_at(0, &pattern(LARGE, 1), false).unwrap();
+    writer.flush().unwrap();
+    // Files have the machine's times: a manual clock far ahead makes them long ago.
+    node.clock.set(i64::MAX / 2);
+    let delay = Duration::from_secs(1);
+    let settler =
+        Settler::start(Arc::clone(&node.db), Arc::clone(&node.store), SettlerSettings { delay })
+            .unwrap();
+    settler.watch(&node.vfs);
+    settler.settle_now().unwrap();
+    assert_eq!(node.vfs.story(writer.ino()).unwrap().state, FileState::Durable);
+    writer.write_at(0, &pattern(LARGE, 2), false).unwrap();
+    assert_eq!(node.read("file"), pattern(LARGE, 1));
+    writer.flush().unwrap();
+    writer.release().unwrap();
+    assert_eq!(node.read("file"), pattern(LARGE, 2));
+    assert_eq!(node.vfs.story(writer.ino()).unwrap().versions.len(), 2);
+    drop(backing);
 }

@@ -173,6 +173,25 @@ impl Db {
         self.readers.with(query)
     }
 
+    /// Runs a short `query` on the writer's connection where that is free, else as [`Db::read`].
+    ///
+    /// A commit empties the page caches of all other connections, not the writer's own: right
+    /// after a change, looking there saves reading those pages again. For a row or two; a long
+    /// query would hold up writers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::read`].
+    pub fn glance<T, E: From<DbError>>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match self.writer.try_lock() {
+            Ok(writer) => query(&writer.conn),
+            Err(_) => self.read(query),
+        }
+    }
+
     fn transact<T, E: From<DbError>>(
         &self,
         durable: Durable,

@@ -14,6 +14,9 @@ use tracing::warn;
 
 /// Whether leases work where the data directory is: not asked yet, yes, no.
 static POSSIBLE: AtomicU8 = AtomicU8::new(UNKNOWN);
+/// Chooses the signal of a lease; fcntl(2) of Linux, which libc leaves out.
+const F_SETSIG: libc::c_int = 10;
+
 const UNKNOWN: u8 = 0;
 const YES: u8 = 1;
 const NO: u8 = 2;
@@ -45,7 +48,7 @@ pub(super) fn is_written_elsewhere(file: &File) -> bool {
 fn take(file: &File) -> io::Result<()> {
     // Should somebody open the file in between, the kernel makes him wait for us and signals us.
     // The usual signal would end the process; this one is ignored by everybody.
-    control(file, libc::F_SETSIG, libc::SIGURG)?;
+    control(file, F_SETSIG, libc::SIGURG)?;
     control(file, libc::F_SETLEASE, libc::F_WRLCK)?;
     control(file, libc::F_SETLEASE, libc::F_UNLCK)
 }

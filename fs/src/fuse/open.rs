@@ -386,17 +386,27 @@ impl Shared {
         self.ways.last_backing(handle.node).is_some_and(|file| lease::is_written_elsewhere(&file))
     }
 
+    /// Lets the release of a handle publish what was stored through a mapping after its close.
+    /// Nothing else tells of it: stores to a page that is mapped already change no time.
+    pub(super) fn stored_late(&self, handle: &FileInUse) {
+        let kept = handle.file.attributes().and_then(|now| handle.file.set_len(now.size));
+        if let Err(err) = kept {
+            convert::log("late stores", &err);
+        }
+    }
+
     /// Ends a handle.
+    ///
+    /// First the way goes, so that no handle of the next line is bound to this line's file. A
+    /// writer then ends its line, late stores being published, before anybody may take its seat.
     pub(super) fn release(&self, handle: &FileInUse) {
         let (ino, node) = (handle.ino, handle.node);
+        self.ways.leave(node, &handle.way);
         let is_writer = handle.file.is_writer();
         if is_writer {
-            // Late stores are published before a reader may take the line's place.
             self.release_file(&handle.file);
             self.late_stores(handle);
         }
-        // First the way, then the seat: whoever finds the node free finds it without a way.
-        self.ways.leave(node, &handle.way);
         if let Some(seat) = handle.seat {
             self.nodes.leave(ino, node, seat);
         }

@@ -7,16 +7,14 @@ use tesfs_pathtree::{
 
 use super::{Vfs, hidden};
 use crate::{
-    attributes::{AttributeChange, Attributes, TimeChange, blocks_of},
+    attributes::{
+        AttributeChange, Attributes, TimeChange, blocks_of, lends_privileges, without_privileges,
+    },
     caller::Caller,
     error::FsError,
     line::LineState,
     open_file::OpenWrite,
 };
-
-const S_ISUID: u32 = 0o4000;
-const S_ISGID: u32 = 0o2000;
-const S_IXGRP: u32 = 0o0010;
 
 impl Vfs {
     /// Returns the attributes of an inode: of its live draft while it has writers, else of its
@@ -151,16 +149,19 @@ impl Vfs {
         if edit.is_empty() {
             return Ok(());
         }
-        self.change(caller, |tx, operation| {
+        let changed = self.change(caller, |tx, operation| {
             let inode = tree::inode(tx, self.view, ino)?.ok_or(TreeError::InodeGone(ino))?;
             let owner_changes = edit.uid.is_some() || edit.gid.is_some();
             if owner_changes && edit.permissions.is_none() && !inode.is_directory() {
                 let left = without_privileges(inode.mode);
                 edit.permissions = (left != inode.mode).then_some(left);
             }
-            tree::set_attributes(tx, self.view, operation, ino, &edit)?;
-            Ok(())
-        })
+            Ok(tree::set_attributes(tx, self.view, operation, ino, &edit)?)
+        })?;
+        if let Some(line) = self.lines.find(ino) {
+            line.lock().lends_privileges = lends_privileges(changed.mode);
+        }
+        Ok(())
     }
 
     fn time(&self, to: TimeChange) -> i64 {
@@ -169,16 +170,4 @@ impl Vfs {
             TimeChange::At(ns) => ns,
         }
     }
-}
-
-/// Returns a mode without the bits that lend rights: set-user-id, and set-group-id where the
-/// group may execute (elsewhere it marks mandatory locking).
-fn without_privileges(mode: u32) -> u32 {
-    let group = if mode & S_IXGRP == 0 { 0 } else { S_ISGID };
-    mode & !(S_ISUID | group)
-}
-
-/// Says whether a mode lends rights to whoever executes the file.
-pub(super) fn lends_privileges(mode: u32) -> bool {
-    without_privileges(mode) != mode
 }

@@ -32,7 +32,7 @@ impl Vfs {
         if hidden::is_hidden(parent) || self.is_reserved(parent, name) {
             return self.hidden.lookup(self.root(), parent, name);
         }
-        let found = self.db.read(|conn| tree::lookup(conn, self.view, parent, name))?;
+        let found = self.db.glance(|conn| tree::lookup(conn, self.view, parent, name))?;
         let inode = found.ok_or_else(|| TreeError::EdgeNotFound { parent, name: name.clone() })?;
         self.live_attributes(&inode)
     }
@@ -56,7 +56,7 @@ impl Vfs {
     ///
     /// [`FsError::NotASymlink`].
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>, FsError> {
-        self.db.read(|conn| tree::symlink_target(conn, ino))?.ok_or(FsError::NotASymlink(ino))
+        self.db.glance(|conn| tree::symlink_target(conn, ino))?.ok_or(FsError::NotASymlink(ino))
     }
 
     /// Makes something in `parent`, under `name`, owned by the caller.
@@ -248,7 +248,7 @@ impl Vfs {
     ///
     /// A failed query.
     pub fn names(&self, ino: Ino) -> Result<Vec<(Ino, Name)>, FsError> {
-        Ok(self.db.read(|conn| tree::names(conn, self.view, ino))?)
+        Ok(self.db.glance(|conn| tree::names(conn, self.view, ino))?)
     }
 
     fn require_free(&self, tx: &Tx<'_>, parent: Ino, name: &Name) -> Result<(), FsError> {

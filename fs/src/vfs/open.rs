@@ -8,7 +8,7 @@ use tesfs_pathtree::{
     tree::{self, Inode, TreeError},
 };
 
-use super::{Vfs, attributes::lends_privileges, hidden};
+use super::{Vfs, hidden};
 use crate::{
     attributes::{Attributes, MakeInode},
     caller::Caller,
@@ -90,7 +90,7 @@ impl Vfs {
         })?;
         self.hold(inode.ino);
         let line = self.lines.join(inode.ino, || {
-            let line = Line::starting(inode.ino, inode.content, None);
+            let line = Line::starting(&inode, None);
             // The empty version is this line's own: its first publish takes its place.
             line.lock().own = Some(Own { version: inode.content, blob: None, settled: false });
             Ok(line)
@@ -124,10 +124,6 @@ impl Vfs {
         if hidden::is_hidden(ino) { Ok(()) } else { self.unhold(ino) }
     }
 
-    pub(crate) fn lends_privileges(&self, ino: Ino) -> Result<bool, FsError> {
-        Ok(lends_privileges(self.require_inode(ino)?.mode))
-    }
-
     fn handle(&self, caller: &Caller, ino: Ino, role: Role) -> Arc<OpenFile> {
         let vfs = self.me.upgrade().expect("a borrowed Vfs is alive, and always in an Arc");
         Arc::new(OpenFile { vfs, ino, caller: *caller, role, released: AtomicBool::new(false) })
@@ -143,7 +139,7 @@ impl Vfs {
         self.hold(ino);
         let joined = self.lines.join(ino, || {
             let (inode, base) = self.current(ino)?;
-            Ok(Line::starting(ino, inode.content, base))
+            Ok(Line::starting(&inode, base))
         });
         match joined {
             Ok(line) => Ok(self.handle(caller, ino, Role::OnLine { line, how, writes })),
@@ -167,7 +163,7 @@ impl Vfs {
             }
             let Some(blob) = inode.blob else { return Ok((inode, None)) };
             looks += 1;
-            match self.db.read(|conn| self.store.reader(conn, blob)) {
+            match self.db.glance(|conn| self.store.reader(conn, blob)) {
                 Ok(reader) => return Ok((inode, Some(reader))),
                 // Replaced between the two looks.
                 Err(BlobError::NotFound(_)) if looks < LOOKS_MAX => {}
@@ -205,10 +201,7 @@ fn copy_if_live(
     pool: &tesfs_blobs::DraftPool,
 ) -> Result<Source, FsError> {
     let state = line.lock();
-    let is_live = state.shared
-        && state.frozen
-        && state.own.is_some_and(|own| own.blob == Some(reader.number()));
-    if !is_live {
+    if !state.publishes_into(reader.number()) {
         return Ok(Source::Blob(reader));
     }
     let mut copy = Draft::over(pool, &reader)?;

@@ -1,5 +1,7 @@
 //! Publishing a line's bytes, making them durable, and ending a line.
 
+use std::time::Duration;
+
 use tesfs_blobs::{BlobError, BlobReader, Draft, DraftRecord, INLINE_MAX, Store};
 use tesfs_pathtree::{
     BlobNumber, Ino, Tx,
@@ -102,7 +104,7 @@ impl Vfs {
         state.times = PendingTimes::default();
         state.frozen = matches!(bytes, NewBytes::Draft { .. });
         if state.frozen && !state.shared {
-            let reader = blob.map(|blob| self.db.read(|conn| self.store.reader(conn, blob)));
+            let reader = blob.map(|blob| self.db.glance(|conn| self.store.reader(conn, blob)));
             state.base = reader.transpose()?;
         }
         Ok(Published::NewVersion(ContentKey::of(version)))
@@ -236,12 +238,49 @@ impl Vfs {
         Ok(())
     }
 
+    /// Gives a published version whose file an idle writer keeps open a file of its own, so that it
+    /// can be sealed; says whether it has one now.
+    pub(crate) fn detach_idle(&self, blob: BlobNumber, idle: Duration) -> Result<bool, FsError> {
+        let lines = self.lines.all();
+        let Some(line) = lines.iter().find(|line| line.lock().publishes_into(blob)) else {
+            return Ok(false);
+        };
+        let mut state = line.lock();
+        let quiet_since_ns = self.db.clock().now_ns() - i64::try_from(idle.as_nanos()).unwrap_or(0);
+        let is_quiet = state.clean.is_some_and(|stamp| stamp.mtime_ns <= quiet_since_ns);
+        if !state.publishes_into(blob) || !is_quiet || state.is_dirty()? {
+            return Ok(false);
+        }
+        let reader = self.db.glance(|conn| self.store.reader(conn, blob))?;
+        let mut copy = Draft::over(self.store.drafts(), &reader)?;
+        copy.materialize()?;
+        copy.sync()?;
+        if state.is_dirty()? {
+            return Ok(false);
+        }
+        let detached = self.db.write(|tx| {
+            let own = self.store.insert_draft(tx, copy.draft_file(), reader.size(), true)?;
+            let versions = tree::replace_blob(tx, blob, own)?;
+            for _ in 1..versions {
+                self.store.add_reference(tx, own)?;
+            }
+            for _ in 0..versions {
+                // The file stays: it is the line's again, and nothing but the line's.
+                self.store.withdraw(tx, blob)?;
+            }
+            Ok::<_, FsError>(own)
+        })?;
+        state.frozen = false;
+        if let Some(own) = state.own.as_mut() {
+            own.blob = Some(detached);
+            own.settled = true;
+        }
+        Ok(true)
+    }
+
     /// Says whether a writer may still change the file of this blob.
     pub(crate) fn is_being_written(&self, blob: BlobNumber) -> bool {
-        self.lines.all().iter().any(|line| {
-            let state = line.lock();
-            state.frozen && state.shared && state.own.is_some_and(|own| own.blob == Some(blob))
-        })
+        self.lines.all().iter().any(|line| line.lock().publishes_into(blob))
     }
 }
 

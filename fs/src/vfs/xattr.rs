@@ -27,7 +27,7 @@ impl Vfs {
         if hidden::is_hidden(ino) {
             return Err(missing().into());
         }
-        let value = self.db.read(|conn| tree::xattr(conn, self.view, ino, name))?;
+        let value = self.db.glance(|conn| tree::xattr(conn, self.view, ino, name))?;
         Ok(value.ok_or_else(missing)?)
     }
 
@@ -37,7 +37,7 @@ impl Vfs {
     ///
     /// A failed query.
     pub fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, FsError> {
-        Ok(self.db.read(|conn| tree::xattr_names(conn, self.view, ino))?)
+        Ok(self.db.glance(|conn| tree::xattr_names(conn, self.view, ino))?)
     }
 
     /// Sets a value.

@@ -86,21 +86,24 @@ pub fn publish(
     Ok(Published { version: stamp, dropped })
 }
 
-/// Lets every version that holds `old` hold `new`, the same bytes in another place.
+/// Lets every version that holds `old` hold `new`, the same bytes in another place, and returns
+/// how many there are.
 ///
 /// # Errors
 ///
 /// A failed statement.
-pub fn replace_blob(tx: &Tx<'_>, old: BlobNumber, new: BlobNumber) -> Result<(), TreeError> {
+pub fn replace_blob(tx: &Tx<'_>, old: BlobNumber, new: BlobNumber) -> Result<usize, TreeError> {
+    let mut versions = 0;
     for sql in [
         "UPDATE inodes SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
         "UPDATE past SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
     ] {
-        tx.prepare_cached(sql)
+        versions += tx
+            .prepare_cached(sql)
             .and_then(|mut stmt| stmt.execute(params![old, new]))
             .doing("moving versions to another blob")?;
     }
-    Ok(())
+    Ok(versions)
 }
 
 /// One version of a file's content, current or past.

@@ -439,7 +439,14 @@ fn arb_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A database a case is slow: a quarter of what PROPTEST_CASES asks for.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig { cases: asked.cases.div_ceil(4), ..asked }
+}
+
 proptest! {
+    #![proptest_config(config())]
     #[test]
     fn the_tree_agrees_with_the_model(steps in prop::collection::vec(arb_step(), 1..60)) {
         let mut pair = Pair::new();

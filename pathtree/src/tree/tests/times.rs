@@ -40,7 +40,7 @@ fn a_directorys_times_follow_its_edges() {
     let scratch = Scratch::new();
     let root = scratch.root;
     let (one, two) = (scratch.directory(root, "one"), scratch.directory(root, "two"));
-    let file = scratch.file(root, "f");
+    scratch.file(root, "f");
     let linked = scratch.file(root, "g");
     type Step<'a> = (&'a str, &'a [Ino], &'a dyn Fn());
     let steps: &[Step<'_>] = &[

@@ -1,0 +1,75 @@
+//! Databases of every released version still open, with everything that was in them.
+//!
+//! `cargo test -p tesfs-pathtree --test database make_the_fixture -- --ignored` writes the one of
+//! the newest version; a released one is never written again.
+
+use std::{fs, path::PathBuf};
+
+use tesfs_pathtree::{Db, DbError, Doing as _, SCHEMA, bucket};
+
+use crate::tree;
+
+/// The version that the newest step leads to.
+const NEWEST: u32 = 1;
+
+fn fixture(version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}.db"))
+}
+
+/// Opens a copy.
+fn open_copy(version: u32) -> (tempfile::TempDir, Db) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    fs::copy(fixture(version), &path).unwrap();
+    let db = tree::open(&path).unwrap();
+    (dir, db)
+}
+
+fn schema(db: &Db) -> Vec<(String, Option<String>)> {
+    db.read(|conn| {
+        conn.prepare_cached("SELECT name, sql FROM sqlite_schema ORDER BY type, name")
+            .and_then(|mut stmt| {
+                stmt.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            })
+            .doing("reading the schema")
+            .map_err(|err: DbError| err)
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_database_of_every_version_opens_with_all_that_was_in_it() {
+    for version in 1..=NEWEST {
+        let (_dir, db) = open_copy(version);
+        let bucket = db.read(|conn| bucket::find(conn, "photos")).unwrap().unwrap();
+        tree::ask(&db, &bucket);
+        tree::maintain(&db, &bucket);
+    }
+}
+
+#[test]
+fn an_old_database_becomes_what_a_new_one_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let new = tree::open(&dir.path().join("node.db")).unwrap();
+    for version in 1..=NEWEST {
+        let (_dir, old) = open_copy(version);
+        assert_eq!(schema(&old), schema(&new), "released steps are never edited");
+    }
+}
+
+#[test]
+fn every_version_has_its_fixture() {
+    assert_eq!(SCHEMA.migrations.last().map(|step| step.version), Some(NEWEST));
+    assert!((1..=NEWEST).all(|version| fixture(version).exists()));
+}
+
+#[test]
+#[ignore = "writes tests/fixtures: only for a version that is not released yet"]
+fn make_the_fixture() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    let db = tree::open(&path).unwrap();
+    tree::grow(&db);
+    drop(db);
+    fs::copy(&path, fixture(NEWEST)).unwrap();
+}

@@ -1,0 +1,238 @@
+//! How long the common changes take, and how large a file's rows are.
+//!
+//! `cargo test --release -p tesfs-pathtree --test database measure -- --ignored --nocapture`;
+//! `FILES=10000,200000` chooses the sizes, `TMPDIR` the disk.
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use tesfs_pathtree::{
+    Clock, Db, DeviceId, Doing as _, Ino, OperationId, SCHEMA, Stamp, Tx,
+    tree::{self as core, Inode, TreeError, View},
+};
+
+use crate::tree::{bucket, content, name, new, settings};
+
+const FILES_PER_DIRECTORY: usize = 20;
+/// How many times each thing is done at a given size.
+const ROUNDS: usize = 4000;
+
+/// A tree that grows, and what is in it.
+struct Growing {
+    db: Db,
+    view: View,
+    operation: OperationId,
+    /// Directory, its number of files, name of the file, its inode.
+    files: Vec<(Ino, String, Ino)>,
+    directory: Option<Inode>,
+    /// How many were ever created.
+    made: usize,
+    random: u64,
+}
+
+impl Growing {
+    fn write<T>(&self, change: impl FnOnce(&Tx<'_>) -> Result<T, TreeError>) -> T {
+        self.db.write(change).unwrap()
+    }
+
+    /// The directory that the next file goes to.
+    fn directory(&mut self) -> Ino {
+        if self.made % FILES_PER_DIRECTORY == 0 || self.directory.is_none() {
+            let text = format!("d{}", self.made / FILES_PER_DIRECTORY);
+            let (view, operation) = (self.view, self.operation);
+            let made = self.write(|tx| {
+                let root = core::inode(tx, view, view.root)?.expect("a root");
+                core::create(tx, view, operation, &root, &name(&text), &new(core::S_IFDIR))
+            });
+            self.directory = Some(made);
+        }
+        self.directory.as_ref().expect("just made").ino
+    }
+
+    /// Creates a file and, where `publish` says so, its first bytes in the same transaction.
+    fn create(&mut self, publish: bool) {
+        let directory = self.directory();
+        let text = format!("IMG_{:06}.jpeg", self.made);
+        self.made += 1;
+        let (view, operation, blob) = (self.view, self.operation, self.made as i64);
+        let made = self.write(|tx| {
+            let parent = core::inode(tx, view, directory)?.expect("a directory");
+            let kind = new(core::S_IFREG | 0o644);
+            let made = core::create(tx, view, operation, &parent, &name(&text), &kind)?;
+            if publish {
+                let new = content(blob);
+                core::publish(tx, view, operation, made.ino, &new, Some(made.content))?;
+            }
+            Ok(made.ino)
+        });
+        self.files.push((directory, text, made));
+    }
+
+    fn any(&mut self) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        usize::try_from(self.random % self.files.len() as u64).expect("an index")
+    }
+
+    fn time(&mut self, what: &str, mut step: impl FnMut(&mut Self)) {
+        let mut took: Vec<Duration> = (0..ROUNDS)
+            .map(|_| {
+                let began = Instant::now();
+                step(self);
+                began.elapsed()
+            })
+            .collect();
+        took.sort();
+        let mean = took.iter().sum::<Duration>().as_secs_f64() * 1e6 / ROUNDS as f64;
+        let median = took[ROUNDS / 2].as_secs_f64() * 1e6;
+        println!("  {what:<36} {mean:>8.2} ({median:.2})");
+    }
+}
+
+#[test]
+#[ignore = "a measurement: takes long and proves nothing"]
+fn measure() {
+    let sizes = std::env::var("FILES").unwrap_or_else(|_| "10000,200000".into());
+    for size in sizes.split(',').map(|size| size.parse::<usize>().unwrap()) {
+        println!("{size} files: mean (median) in us");
+        measure_at(size);
+    }
+}
+
+fn measure_at(size: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    let db = Db::open(&path, &[SCHEMA], &settings(), Clock::system(), DeviceId([7; 32])).unwrap();
+    let view = View::main(&bucket(&db));
+    let empty_bytes = bytes(&db);
+    let mut tree = Growing {
+        db,
+        view,
+        operation: OperationId(0),
+        files: vec![],
+        directory: None,
+        made: 0,
+        random: 88_172_645_463_325_252,
+    };
+    tree.operation = begin(&tree);
+    while tree.files.len() + 3 * ROUNDS < size {
+        tree.create(true);
+    }
+    tree.time("create", |tree| tree.create(false));
+    let mut at = tree.files.len() - ROUNDS;
+    tree.time("publish (just created)", |tree| {
+        publish(tree, tree.files[at].2, true);
+        at += 1;
+    });
+    tree.time("create + publish, one transaction", |tree| tree.create(true));
+    tree.time("create + publish, two transactions", |tree| {
+        tree.create(false);
+        let (_, _, ino) = *tree.files.last().expect("just made");
+        publish(tree, ino, true);
+    });
+    tree.operation = begin(&tree);
+    tree.time("overwrite (random)", |tree| {
+        let at = tree.any();
+        publish(tree, tree.files[at].2, false);
+    });
+    tree.time("chmod (random)", |tree| {
+        let ino = tree.any();
+        let ino = tree.files[ino].2;
+        let edit =
+            core::AttributeEdit { permissions: Some(0o600), ..core::AttributeEdit::default() };
+        let (view, operation) = (tree.view, tree.operation);
+        tree.write(|tx| core::set_attributes(tx, view, operation, ino, &edit));
+    });
+    tree.time("lookup (hit)", |tree| {
+        let at = tree.any();
+        let (parent, text, _) = &tree.files[at];
+        let (parent, text) = (*parent, name(text));
+        let found = tree.db.read(|conn| core::lookup(conn, tree.view, parent, &text));
+        assert!(black_box(found.unwrap()).is_some());
+    });
+    tree.time("lookup (miss)", |tree| {
+        let at = tree.any();
+        let (parent, text) = (tree.files[at].0, name("missing"));
+        let found = tree.db.read(|conn| core::lookup(conn, tree.view, parent, &text));
+        assert!(black_box(found.unwrap()).is_none());
+    });
+    tree.time("attributes", |tree| {
+        let at = tree.any();
+        let ino = tree.files[at].2;
+        black_box(tree.db.read(|conn| core::inode(conn, tree.view, ino)).unwrap());
+    });
+    tree.time("list 20", |tree| {
+        let at = tree.any();
+        let directory = tree.files[at].0;
+        black_box(tree.db.read(|conn| core::list(conn, tree.view, directory)).unwrap());
+    });
+    let per_file = (bytes(&tree.db) - empty_bytes) / tree.files.len() as u64;
+    tree.time("rename (random, same directory)", |tree| {
+        let at = tree.any();
+        let (parent, old, ino) = tree.files[at].clone();
+        let text = format!("{old}~");
+        rename(tree, (parent, &old), (parent, &text));
+        tree.files[at] = (parent, text, ino);
+    });
+    tree.time("rename (random, other directory)", |tree| {
+        let (from, to) = (tree.any(), tree.any());
+        let (parent, old, ino) = tree.files[from].clone();
+        let text = format!("{ino}");
+        let into = tree.files[to].0;
+        rename(tree, (parent, &old), (into, &text));
+        tree.files[from] = (into, text, ino);
+    });
+    tree.time("unlink (random, older operation)", |tree| {
+        let at = tree.any();
+        let (parent, text, _) = tree.files.swap_remove(at);
+        unlink(tree, parent, &text);
+    });
+    tree.operation = begin(&tree);
+    tree.time("create + unlink (transient)", |tree| {
+        tree.create(false);
+        let (parent, text, _) = tree.files.pop().expect("just made");
+        unlink(tree, parent, &text);
+    });
+    println!("  bytes per file in the database       {per_file:>8}");
+}
+
+fn begin(tree: &Growing) -> OperationId {
+    let new = core::NewOperation { who: "uid 1000 session 7", what: "mount" };
+    tree.db.write(|tx| core::store_operation(tx, tree.view, tx.next_stamp(), &new)).unwrap()
+}
+
+fn publish(tree: &Growing, ino: Ino, by_creator: bool) {
+    let (view, operation) = (tree.view, tree.operation);
+    tree.write(|tx| {
+        let own = match by_creator {
+            true => core::inode(tx, view, ino)?.map(|inode| inode.content),
+            false => None::<Stamp>,
+        };
+        core::publish(tx, view, operation, ino, &content(1), own)
+    });
+}
+
+fn rename(tree: &Growing, from: (Ino, &str), to: (Ino, &str)) {
+    let (view, operation) = (tree.view, tree.operation);
+    tree.write(|tx| {
+        let parent = core::inode(tx, view, to.0)?.expect("a directory");
+        let (old, new) = (name(from.1), name(to.1));
+        core::rename(tx, view, operation, (from.0, &old), (&parent, &new))
+    });
+}
+
+fn unlink(tree: &Growing, parent: Ino, text: &str) {
+    let (view, operation) = (tree.view, tree.operation);
+    tree.write(|tx| core::unlink(tx, view, operation, parent, &name(text), |_| false));
+}
+
+/// Bytes of the database, whether they are in its file or still in its log.
+fn bytes(db: &Db) -> u64 {
+    let pages = db.read(|conn| {
+        conn.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).doing("counting pages")
+    });
+    pages.unwrap().cast_unsigned() * 4096
+}
