@@ -70,12 +70,6 @@ pub enum BlobError {
         /// What the version has.
         size_bytes: u64,
     },
-    /// An overlay was handed in where all bytes must be in the draft's file.
-    #[error("draft {path} still lies over its base")]
-    NotWhole {
-        /// The draft's file.
-        path: PathBuf,
-    },
     /// A record of a draft can not be read; another release may have written it.
     #[error("the record of draft {number} can not be read")]
     Record {

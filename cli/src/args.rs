@@ -1,8 +1,9 @@
 //! The command line: what can be typed, and the help that explains it.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use std::path::PathBuf;
 
 const MAIN_EXAMPLES: &str = "\
 Examples:

@@ -3,14 +3,16 @@
 //! Below cli nothing has a default: what is not written in the file is decided here, where the
 //! operator reads it. `docs/CONFIG.md` says the same for people, and a test compares the two.
 
-use crate::failure::nearest;
-use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use serde::{Deserialize, de::DeserializeOwned};
 use tesfs_pathtree::{DbSettings, Synchronous};
+
+use crate::failure::nearest;
 
 /// A configuration larger than this is a mistake, not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

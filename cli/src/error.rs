@@ -97,7 +97,7 @@ pub(crate) enum CliError {
         doing: &'static str,
         path: String,
         #[source]
-        source: FsError,
+        source: Box<FsError>,
     },
     #[error("the node could not be started: {doing} failed")]
     Start {
@@ -112,12 +112,12 @@ pub(crate) enum CliError {
     #[error("what was written could not be put safely on the disk")]
     Settle {
         #[source]
-        source: FsError,
+        source: Box<FsError>,
     },
     #[error("recovery of the last run failed")]
     Recovery {
         #[source]
-        source: FsError,
+        source: Box<FsError>,
     },
 }
 
@@ -128,6 +128,11 @@ impl CliError {
             Self::Answered(failure) => failure,
             err => Failure { message: Chain(&err).to_string(), hint: err.hint(), exit: err.exit() },
         }
+    }
+
+    /// What a refusal or failure of the tree at `path` means.
+    pub(crate) fn tree(doing: &'static str, path: impl Into<String>, source: FsError) -> Self {
+        Self::Tree { doing, path: path.into(), source: Box::new(source) }
     }
 
     fn exit(&self) -> Exit {

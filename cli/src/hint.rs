@@ -142,6 +142,9 @@ fn bucket_hint(err: &BucketError) -> Option<String> {
 fn unknown_bucket_hint(name: &str, nearest: Option<&str>, known: &[String]) -> String {
     match nearest {
         Some(nearest) => format!("did you mean '{nearest}'?"),
+        None if name.contains('/') => {
+            "the bucket comes before the folder: `tesfs mount BUCKET DIR`".to_owned()
+        }
         None if known.is_empty() => {
             format!("there is none yet: `tesfs bucket create {name}` makes it")
         }

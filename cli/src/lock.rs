@@ -1,15 +1,17 @@
 //! The lock that lets one process own a data directory.
 
-use crate::paths::{DataDir, LOCK};
-use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, open},
-    io::Errno,
-};
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
     path::PathBuf,
 };
+
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, open},
+    io::Errno,
+};
+
+use crate::paths::{DataDir, LOCK};
 
 /// Longest text a lock file may have; ours is under a hundred bytes.
 const TEXT_BYTES_MAX: u64 = 4096;

@@ -7,13 +7,18 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// Begins to log: warnings by default, more with `-v`, errors only with `-q`; `RUST_LOG` is
 /// stronger than either.
 pub(crate) fn begin(verbose: u8, quiet: bool) {
-    let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "warn,tesfs=info,tesfs_fs=info,tesfs_blobs=info,tesfs_pathtree=info",
-        (false, 2) => "warn,tesfs=debug,tesfs_fs=debug,tesfs_blobs=debug,tesfs_pathtree=debug",
-        (false, _) => "trace",
+    // fuser warns of what is no trouble: that a folder was unmounted before it could do so.
+    let (others, own) = match (quiet, verbose) {
+        (true, _) => ("error", "error"),
+        (false, 0) => ("warn,fuser=error", "warn"),
+        (false, 1) => ("warn,fuser=error", "info"),
+        (false, 2) => ("warn", "debug"),
+        (false, _) => ("trace", "trace"),
     };
+    let mut level = others.to_owned();
+    for own_crate in ["tesfs", "tesfs_fs", "tesfs_blobs", "tesfs_pathtree"] {
+        level.push_str(&format!(",{own_crate}={own}"));
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     fmt()
         .with_env_filter(filter)

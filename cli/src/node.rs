@@ -84,7 +84,7 @@ impl Node {
         let boot_id =
             boot_id().map_err(|source| CliError::Start { doing: "reading the boot id", source })?;
         let recovered = recovery::recover(&db, &store, &boot_id)
-            .map_err(|source| CliError::Recovery { source })?;
+            .map_err(|source| CliError::Recovery { source: Box::new(source) })?;
         let started = |source| CliError::Start { doing: "starting the settler", source };
         let delay = config.performance.settle_delay();
         let (for_db, for_store) = (Arc::clone(&db), Arc::clone(&store));
@@ -203,7 +203,7 @@ impl Node {
         match settler {
             Some(settler) => match settler.settle_now() {
                 Ok(_) => Ok(()),
-                Err(source) => Err(CliError::Settle { source }),
+                Err(source) => Err(CliError::Settle { source: Box::new(source) }),
             },
             None => Ok(()),
         }

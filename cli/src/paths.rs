@@ -1,16 +1,17 @@
 //! Where things are: the data directory, the configuration file, and paths made absolute.
 
-use directories::BaseDirs;
-use rustix::{
-    fs::{Access, access, statvfs},
-    io::Errno,
-};
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, Permissions},
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Component, Path, PathBuf},
+};
+
+use directories::BaseDirs;
+use rustix::{
+    fs::{Access, access, statvfs},
+    io::Errno,
 };
 
 /// Name of the node database inside the data directory.

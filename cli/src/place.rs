@@ -134,7 +134,7 @@ impl Place {
                 Ok(next) => found = next,
                 Err(err) if err.errno() == libc::ENOENT => return Ok(None),
                 Err(source) => {
-                    return Err(CliError::Tree { doing: "looking", path: self.path(), source });
+                    return Err(CliError::tree("looking", self.path(), source));
                 }
             }
         }
@@ -143,11 +143,7 @@ impl Place {
 }
 
 fn attributes(vfs: &Vfs, ino: Ino, path: &str) -> Result<Attributes, CliError> {
-    vfs.attributes(ino).map_err(|source| CliError::Tree {
-        doing: "looking",
-        path: path.to_owned(),
-        source,
-    })
+    vfs.attributes(ino).map_err(|source| CliError::tree("looking", path.to_owned(), source))
 }
 
 /// Names as a path, for people.

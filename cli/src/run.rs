@@ -28,7 +28,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
     let name = name_of(&command);
     let mut session = Session::new(output, global, name)?;
     match command {
-        Command::Mount(args) => serve::mount(&mut session, args),
+        Command::Mount(args) => serve::mount(&mut session, &args),
         Command::Daemon => serve::daemon(&mut session),
         Command::Umount(args) => session
             .ask(umount::Umount { dir: WirePath(absolute(&args.dir)), lazy: args.lazy }, false),

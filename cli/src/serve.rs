@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// `tesfs mount`: by the node that runs, else as a node of its own.
-pub(crate) fn mount(session: &mut Session, args: MountArgs) -> Result<Exit, CliError> {
+pub(crate) fn mount(session: &mut Session, args: &MountArgs) -> Result<Exit, CliError> {
     let config = session.config()?;
     let bucket = match args.bucket.as_deref().or(session.in_bucket()) {
         Some(name) => Some(BucketName::parse(name)?),

@@ -1,12 +1,13 @@
 //! What a PATH on the command line means: `BUCKET[@BRANCH]:PATH`, or a path of this machine.
 
-use serde::{Deserialize, Serialize};
 use std::{
     ffi::{OsStr, OsString},
     fmt,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
 };
+
+use serde::{Deserialize, Serialize};
 
 /// The one branch there is so far.
 pub(crate) const MAIN: &str = "main";

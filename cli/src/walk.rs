@@ -62,5 +62,5 @@ pub(crate) fn visit_files(
 }
 
 fn unreadable(names: &[Name], source: FsError) -> CliError {
-    CliError::Tree { doing: "reading", path: join(names), source }
+    CliError::tree("reading", join(names), source)
 }

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tesfs_blobs::{Allocate, BlobReader, Draft, DraftPool, FileStamp};
+use tesfs_blobs::{Allocate, BlobReader, Draft, DraftFile, DraftPool, FileStamp};
 use tesfs_pathtree::{BlobNumber, Ino, Stamp, tree::Inode};
 
 use crate::{attributes::lends_privileges, error::FsError};
@@ -43,8 +43,10 @@ pub(crate) struct LineState {
     pub(crate) frozen: bool,
     /// The kernel writes into the draft file directly.
     pub(crate) shared: bool,
-    /// The draft file's stamp when it was last fsynced and recorded for recovery.
-    pub(crate) synced: Option<FileStamp>,
+    /// What was last fsynced and recorded for recovery, until a publish makes up for it.
+    pub(crate) synced: Option<Synced>,
+    /// The draft's file was recorded, and a power cut may bring the record back.
+    pub(crate) lingers: bool,
     /// Executing the file lends its owner's rights, which a write takes away: the daemon has to
     /// see every write.
     pub(crate) lends_privileges: bool,
@@ -61,12 +63,19 @@ pub(crate) struct Own {
     pub(crate) settled: bool,
 }
 
+/// A draft file as a durable record knows it.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    pub(crate) file: DraftFile,
+    pub(crate) stamp: FileStamp,
+}
+
 /// Times that were set while a draft was dirty; they go with its publish.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PendingTimes {
     pub(crate) atime_ns: Option<i64>,
-    /// The modification time, and the draft's stamp for which it holds.
-    pub(crate) mtime: Option<(i64, FileStamp)>,
+    /// The modification time, and the draft's stamp for which it holds, where there is a draft.
+    pub(crate) mtime: Option<(i64, Option<FileStamp>)>,
 }
 
 impl Line {
@@ -84,6 +93,7 @@ impl Line {
                 frozen: false,
                 shared: false,
                 synced: None,
+                lingers: false,
                 lends_privileges: lends_privileges(inode.mode),
                 times: PendingTimes::default(),
             }),
@@ -115,21 +125,23 @@ impl LineState {
             return Ok(true);
         }
         match &self.draft {
+            // Nobody writes into a version's file, but sealing changes how it looks.
+            Some(_) if self.frozen && !self.shared => Ok(false),
             Some(draft) => Ok(Some(draft.stamp()?) != self.clean),
             None => Ok(false),
         }
     }
 
-    /// Returns when the bytes were last written, where they are a draft's.
+    /// Returns when the bytes were last written, where that is known.
     pub(crate) fn mtime_ns(&self) -> Result<Option<i64>, FsError> {
-        let Some(draft) = &self.draft else { return Ok(None) };
-        let stamp = draft.stamp()?;
+        let is_dirty = self.is_dirty()?;
+        let stamp = self.draft.as_ref().map(Draft::stamp).transpose()?;
         if let Some((set_ns, at)) = self.times.mtime
             && at == stamp
         {
             return Ok(Some(set_ns));
         }
-        Ok((self.forced || Some(stamp) != self.clean).then_some(stamp.mtime_ns))
+        Ok(stamp.filter(|_| is_dirty).map(|stamp| stamp.mtime_ns))
     }
 
     /// Returns when the draft's file last changed in any way.
@@ -156,21 +168,28 @@ impl LineState {
         if end > SIZE_MAX {
             return Err(FsError::FileTooLarge(end));
         }
-        Ok(self.writable(pool)?.write_at(offset, data)?)
+        let written = self.writable(pool)?.write_at(offset, data)?;
+        // The file's times may be too coarse to tell this write from the last publish.
+        self.forced |= written > 0;
+        Ok(written)
     }
 
-    pub(crate) fn set_len(&mut self, pool: &DraftPool, size: u64) -> Result<(), FsError> {
+    /// Changes the size; returns a draft file that is no longer the line's.
+    pub(crate) fn set_len(
+        &mut self,
+        pool: &DraftPool,
+        size: u64,
+    ) -> Result<Option<DraftFile>, FsError> {
         if size > SIZE_MAX {
             return Err(FsError::FileTooLarge(size));
         }
         if size == 0 && !self.shared {
-            self.truncate(pool)?;
-            return Ok(());
+            return self.truncate(pool);
         }
         let draft = self.writable(pool)?;
         draft.set_len(size)?;
         self.forced = true;
-        Ok(())
+        Ok(None)
     }
 
     pub(crate) fn allocate(
@@ -205,34 +224,53 @@ impl LineState {
         }
     }
 
-    /// Lets the line's bytes be those of `reader`, without copying any.
+    /// Lets the line's bytes be those of `reader`, without copying any; returns the draft file
+    /// that is no longer the line's.
     ///
     /// Only for a line whose bytes no kernel handle writes directly.
-    pub(crate) fn adopt(&mut self, reader: BlobReader) -> Option<Draft> {
-        let old = self.draft.take();
+    pub(crate) fn adopt(&mut self, reader: BlobReader) -> Option<DraftFile> {
+        let old = self.discard();
         self.base = Some(reader);
         self.clean = None;
-        self.frozen = false;
         self.forced = true;
         old
     }
 
-    /// Throws the bytes away: the file is empty.
-    pub(crate) fn truncate(&mut self, pool: &DraftPool) -> Result<(), FsError> {
+    /// Throws the bytes away: the file is empty. Returns the draft file that is no longer the
+    /// line's.
+    pub(crate) fn truncate(&mut self, pool: &DraftPool) -> Result<Option<DraftFile>, FsError> {
         if self.size()? == 0 && !self.is_dirty()? {
-            return Ok(());
+            return Ok(None);
         }
+        let mut old = None;
         if self.shared {
             // The kernel holds this very file: its bytes go, not the file.
             self.writable(pool)?.set_len(0)?;
         } else {
-            // The old draft file belongs to its version, or goes with the last reference to it.
-            self.draft = None;
-            self.frozen = false;
+            old = self.discard();
             self.base = None;
         }
         self.forced = true;
-        Ok(())
+        Ok(old)
+    }
+
+    /// Leaves the draft; returns its file unless a version or a record has it.
+    fn discard(&mut self) -> Option<DraftFile> {
+        let file = self.draft.take()?.into_draft_file();
+        let is_recorded = self.is_recorded(&file);
+        let is_published = std::mem::take(&mut self.frozen);
+        (!is_recorded && !is_published).then_some(file)
+    }
+
+    /// Says whether the record of the last fsync names this file.
+    fn is_recorded(&self, file: &DraftFile) -> bool {
+        self.synced.as_ref().is_some_and(|synced| synced.file.number() == file.number())
+    }
+
+    /// Says whether the draft's bytes are those of the last fsync.
+    pub(crate) fn is_synced(&self) -> Result<bool, FsError> {
+        let (Some(synced), Some(draft)) = (&self.synced, &self.draft) else { return Ok(false) };
+        Ok(self.is_recorded(draft.draft_file()) && draft.stamp()? == synced.stamp)
     }
 
     /// Returns the file whose bytes are the line's, for the kernel to write into directly.
@@ -260,7 +298,7 @@ impl LineState {
                 None => Draft::empty(pool)?,
             };
             self.clean = Some(draft.stamp()?);
-            self.synced = None;
+            self.lingers = false;
             self.draft = Some(draft);
         }
         Ok(self.draft.as_mut().expect("it was just put there"))

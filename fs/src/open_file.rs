@@ -236,7 +236,14 @@ impl OpenFile {
     /// [`FsError::BadHandle`], [`FsError::FileTooLarge`], a full disk.
     pub fn set_len(&self, size: u64) -> Result<(), FsError> {
         let (line, _) = self.writing()?;
-        line.lock().set_len(self.vfs.store().drafts(), size)
+        let mut state = line.lock();
+        let old = state.set_len(self.vfs.store().drafts(), size)?;
+        old.into_iter().for_each(|file| self.vfs.let_linger(file));
+        if state.frozen && state.shared {
+            // A version's own file was cut: no version may be longer than its file.
+            self.vfs.publish(&self.caller, line, &mut state)?;
+        }
+        Ok(())
     }
 
     /// Reserves, punches or zeroes a range.
@@ -325,7 +332,8 @@ impl OpenFile {
             return Ok(None);
         }
         let size = reader.size();
-        drop(state.adopt(reader.clone()));
+        let old = state.adopt(reader.clone());
+        old.into_iter().for_each(|file| self.vfs.let_linger(file));
         Ok(Some(size))
     }
 

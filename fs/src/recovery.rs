@@ -44,15 +44,17 @@ impl Recovered {
 /// The disk or the database failed; nothing is lost then.
 pub fn recover(db: &Db, store: &Store, boot_id: &str) -> Result<Recovered, FsError> {
     let mut done = Recovered::default();
+    // First what was fsynced: it may lie over a version that is not, and may be all that keeps a
+    // file its name.
+    for record in db.read(|conn| store.draft_records(conn))? {
+        recover_draft(db, store, &record, &mut done)?;
+    }
     let noted = db.read(boot::noted)?;
     if noted != boot_id {
         if !noted.is_empty() {
             withdraw_unsettled(db, store, &mut done)?;
         }
         db.write_durable(|tx| boot::note(tx, boot_id))?;
-    }
-    for record in db.read(|conn| store.draft_records(conn))? {
-        recover_draft(db, store, &record, &mut done)?;
     }
     set_aside(db, store, &mut done)?;
     for path in &done.recovered {
@@ -144,9 +146,9 @@ fn recover_draft(
     let published = db.write_durable(|tx| {
         store.forget_draft(tx, record.number)?;
         let Some(view) = view_of(tx, record)? else { return Ok(false) };
-        match tree::inode(tx, view, record.ino)? {
-            Some(inode) if inode.nlink > 0 => {}
-            _ => return Ok(false),
+        // Also for an inode without a name: a withdrawal may give it back.
+        if tree::inode(tx, view, record.ino)?.is_none() {
+            return Ok(false);
         }
         let stamp = tx.next_stamp();
         let new = NewOperation { who: "node", what: "recovery" };

@@ -278,6 +278,11 @@ impl Vfs {
         }
     }
 
+    /// Keeps a draft file whose bytes a recovery could still need.
+    pub(crate) fn let_linger(&self, file: DraftFile) {
+        self.limbo.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+    }
+
     /// Returns the draft files that the next durable commit sets free.
     pub(crate) fn take_limbo(&self) -> Vec<DraftFile> {
         std::mem::take(&mut *self.limbo.lock().unwrap_or_else(PoisonError::into_inner))

@@ -7,7 +7,8 @@ CREATE TABLE node (
     -- The boot under which the database was last opened for writing: a start under another one
     -- withdraws what a power cut may have taken.
     boot_id      TEXT    NOT NULL,
-    -- Touched by commits that must reach the disk although they change nothing else.
+    -- Counts commits that waited for the disk: what changes nothing is not written, and what is
+    -- not written can not be waited for.
     syncs        INTEGER NOT NULL
 ) STRICT;
 INSERT INTO node VALUES (1, 2, '', 0);

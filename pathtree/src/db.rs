@@ -12,7 +12,7 @@ mod wake;
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, TryLockError},
     time::Duration,
 };
 
@@ -188,7 +188,9 @@ impl Db {
     ) -> Result<T, E> {
         match self.writer.try_lock() {
             Ok(writer) => query(&writer.conn),
-            Err(_) => self.read(query),
+            // A panic in an earlier transaction left nothing behind, see `OpenTransaction`.
+            Err(TryLockError::Poisoned(writer)) => query(&writer.into_inner().conn),
+            Err(TryLockError::WouldBlock) => self.read(query),
         }
     }
 
@@ -224,7 +226,7 @@ impl Db {
     /// Cuts the write-ahead log when readers kept SQLite's own checkpoints from doing it.
     fn bound_wal(&self, writer: &mut Writer) {
         writer.commits = writer.commits.wrapping_add(1);
-        if writer.commits % COMMITS_PER_WAL_CHECK != 0 {
+        if !writer.commits.is_multiple_of(COMMITS_PER_WAL_CHECK) {
             return;
         }
         let size = std::fs::metadata(open::log_of(&self.path)).map_or(0, |meta| meta.len());

@@ -2,7 +2,7 @@
 
 import os
 
-from harness import require_equal
+from harness import forget, require_equal
 
 
 def run(place, work):
@@ -16,6 +16,7 @@ def run(place, work):
                 file.write(b"%d" % number)
         require_equal(sorted(os.listdir(many)), names, "listing")
     with place.check("each of them has its own content and size"):
+        forget()
         for number, name in enumerate(names):
             require_equal((many / name).read_bytes(), b"%d" % number, name)
         with os.scandir(many) as entries:
@@ -34,6 +35,7 @@ def run(place, work):
         missing = kept - set(seen)
         assert not missing, f"{len(missing)} names missing, {sorted(missing)[:3]}"
     with place.check("the next listing is exact"):
+        forget()
         wanted = {f"{name}-moved" for name in names[: count // 2 : 2]} | kept
         wanted |= {f"late-{number}" for number in range(1000)}
         listed = os.listdir(many)

@@ -198,7 +198,12 @@ def two_appenders(path):
     for pid in children:
         require_equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, "status")
     wanted = sorted(b"%d-%d" % (child, line) for child in range(2) for line in range(lines))
-    require_equal(sorted(path.read_bytes().splitlines()) == wanted, True, "every line is there once")
+    seen = sorted(path.read_bytes().splitlines())
+    missing = sorted(set(wanted) - set(seen))
+    assert seen == wanted, (
+        f"{len(seen)} lines of {len(wanted)}, {len(missing)} missing ({missing[:5]}), "
+        f"{len(seen) - len(set(seen))} twice, {len(set(seen) - set(wanted))} of nobody"
+    )
 
 
 def many_versions(path):

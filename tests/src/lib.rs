@@ -8,6 +8,7 @@ mod close;
 mod content;
 mod disk;
 mod eventually;
+pub mod model;
 mod node;
 mod observation;
 mod oracle;

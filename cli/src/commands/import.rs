@@ -202,5 +202,5 @@ fn announce(vfs: &Vfs, parent: Ino, name: &Name) {
 }
 
 fn tree_error(place: &Place, source: tesfs_fs::FsError) -> CliError {
-    CliError::Tree { doing: "importing", path: place.path(), source }
+    CliError::tree("importing", place.path(), source)
 }

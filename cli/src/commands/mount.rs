@@ -1,6 +1,7 @@
 //! Shows a bucket as a folder.
 
 use std::{
+    fs, io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tesfs_fs::{VfsOptions, fuse};
+use tesfs_fs::{VfsOptions, fuse::MountError};
 use tesfs_pathtree::bucket::{self, Bucket, BucketError};
 
 use super::bucket::root_owner;
@@ -99,8 +100,9 @@ impl Request for Mount {
         let dir = crate::paths::resolved(&self.dir.0);
         self.require_allowed(node, &dir)?;
         if let Some(there) = node.mounts().at(&dir) {
-            return Err(fuse::MountError::AlreadyMounted { dir: there.dir.clone() }.into());
+            return Err(MountError::AlreadyMounted { dir: there.dir.clone() }.into());
         }
+        require_place(&dir)?;
         let (bucket, new_bucket) = self.bucket(node, &dir)?;
         if let Some(elsewhere) = node.mounts().of(bucket.number) {
             let dir = elsewhere.dir.clone();
@@ -108,9 +110,20 @@ impl Request for Mount {
         }
         let options =
             VfsOptions { read_only: self.wish.read_only, shared_writes: self.wish.shared_writes };
-        let vfs = node.trees().for_mount(&bucket, options)?;
         let now_ns = node.clock().now_ns();
-        let mounted = node.mounts().start(&bucket, vfs, &dir, self.wish, now_ns)?;
+        let started = node
+            .trees()
+            .for_mount(&bucket, options)
+            .and_then(|vfs| node.mounts().start(&bucket, vfs, &dir, self.wish, now_ns));
+        let mounted = match started {
+            Ok(mounted) => mounted,
+            Err(err) => {
+                if new_bucket {
+                    node.db().write(|tx| bucket::remove(tx, &bucket.name))?;
+                }
+                return Err(err);
+            }
+        };
         if mounted.was_stale() {
             progress
                 .say(format!("{} was left mounted by a node that died: cleaned", dir.display()));
@@ -165,6 +178,24 @@ impl Mount {
         }
         let bucket = node.db().write(|tx| bucket::create(tx, &name, root_owner()))?;
         Ok((bucket, true))
+    }
+}
+
+/// Looks whether a folder could appear at `dir` before a bucket is made for it; the mount itself
+/// looks again.
+fn require_place(dir: &Path) -> Result<(), MountError> {
+    let place = || dir.to_owned();
+    let parent_exists = dir.parent().is_some_and(Path::is_dir);
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(false) => Err(MountError::NotEmpty { dir: place() }),
+        Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
+            Err(MountError::NotADirectory { dir: place() })
+        }
+        Err(err) if err.kind() == io::ErrorKind::NotFound && !parent_exists => {
+            Err(MountError::ParentMissing { dir: place() })
+        }
+        // Empty or missing; or stale, or unreadable, which the mount finds words for.
+        Ok(true) | Err(_) => Ok(()),
     }
 }
 

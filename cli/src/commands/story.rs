@@ -66,11 +66,9 @@ impl Request for Story {
         let found = place.require(&vfs)?;
         let file = match found.kind {
             FileKind::File => {
-                let story = vfs.story(found.ino).map_err(|source| CliError::Tree {
-                    doing: "reading",
-                    path: place.path(),
-                    source,
-                })?;
+                let story = vfs
+                    .story(found.ino)
+                    .map_err(|source| CliError::tree("reading", place.path(), source))?;
                 let versions = story.versions.iter().map(|version| VersionAnswer {
                     published: Moment(version.version.hlc.unix_ns()),
                     bytes: version.size,

@@ -82,11 +82,7 @@ impl Trees {
         options: VfsOptions,
     ) -> Result<Arc<Vfs>, CliError> {
         let vfs = Vfs::new(Arc::clone(&self.db), Arc::clone(&self.store), bucket, &options)
-            .map_err(|source| CliError::Tree {
-                doing: "opening the bucket",
-                path: bucket.name.clone(),
-                source,
-            })?;
+            .map_err(|source| CliError::tree("opening the bucket", bucket.name.clone(), source))?;
         let settler = self.settler.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(settler) = settler.as_ref() {
             settler.watch(&vfs);

@@ -366,11 +366,9 @@ impl<'a> CopyIn<'a> {
     /// What a refusal of the bucket means: some end the work.
     pub(super) fn refused(&self, err: FsError) -> Stop {
         match err.errno() {
-            libc::ENOSPC | libc::EDQUOT | libc::EROFS | libc::EIO => Stop::Fatal(CliError::Tree {
-                doing: "importing",
-                path: self.path.display().to_string(),
-                source: err,
-            }),
+            libc::ENOSPC | libc::EDQUOT | libc::EROFS | libc::EIO => {
+                Stop::Fatal(CliError::tree("importing", self.path.display().to_string(), err))
+            }
             _ => Stop::Skip(format!("the bucket refuses it: {}", Chain(&err))),
         }
     }
@@ -394,6 +392,7 @@ impl<'a> CopyIn<'a> {
 }
 
 /// What cannot be read is left out.
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 pub(super) fn unreadable(err: std::io::Error) -> Stop {
     Stop::Skip(format!("cannot be read: {err}"))
 }

@@ -175,10 +175,10 @@ impl<'a> CopyOut<'a> {
                 return Err(Stop::Skip("a device: only root can make those".to_owned()));
             }
             FileKind::CharDevice => {
-                self.make_node(dest, name, FileType::CharacterDevice, from.rdev)?
+                self.make_node(dest, name, FileType::CharacterDevice, from.rdev)?;
             }
             FileKind::BlockDevice => {
-                self.make_node(dest, name, FileType::BlockDevice, from.rdev)?
+                self.make_node(dest, name, FileType::BlockDevice, from.rdev)?;
             }
             FileKind::Socket => return Err(Stop::Skip("a socket".to_owned())),
             FileKind::Directory => return Err(Stop::Skip("a directory".to_owned())),

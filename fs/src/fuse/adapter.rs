@@ -184,12 +184,11 @@ impl Filesystem for Adapter {
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let caller = convert::caller(request);
         let done = self.shared.child(parent, name).and_then(|(parent, name)| {
-            let loses = self.shared.divided(&caller, parent, &name);
+            let divided = self.shared.divided(&caller, parent, &name);
             self.shared.vfs.unlink(&caller, parent, &name)?;
-            self.shared.links_changed(loses);
-            Ok(())
+            Ok(divided)
         });
-        reply_done!(reply, "unlink", done);
+        self.shared.reply_names_changed(reply, "unlink", done);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "rmdir", %parent, ?name))]
@@ -219,12 +218,11 @@ impl Filesystem for Adapter {
         let caller = convert::caller(request);
         let done = self.shared.child(parent, name).and_then(|(parent, name)| {
             let (new_parent, new_name) = self.shared.child(new_parent, new_name)?;
-            let loses = self.shared.divided(&caller, new_parent, &new_name);
+            let divided = self.shared.divided(&caller, new_parent, &new_name);
             self.shared.vfs.rename(&caller, (parent, &name), (new_parent, &new_name), mode)?;
-            self.shared.links_changed(loses);
-            Ok(())
+            Ok(divided)
         });
-        reply_done!(reply, "rename", done);
+        self.shared.reply_names_changed(reply, "rename", done);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "link", %node, %parent, ?name))]
@@ -244,8 +242,7 @@ impl Filesystem for Adapter {
         let made = self.shared.child(parent, name).and_then(|(parent, name)| {
             self.shared.vfs.link(&convert::caller(request), ino, parent, &name)
         });
-        self.shared.attributes_changed(ino, node);
-        self.shared.reply_entry(request, reply, "link", made);
+        self.shared.reply_linked(request, reply, (ino, node), made);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "open", %node, flags = flags.0))]
@@ -454,10 +451,10 @@ impl Filesystem for Adapter {
         let done = self.shared.inode(node).and_then(|ino| {
             let caller = convert::caller(request);
             self.shared.vfs.set_xattr(&caller, ino, (name.as_bytes(), value), edit)?;
-            self.shared.attributes_changed(ino, NodeId(node.0));
-            Ok(())
+            Ok(ino)
         });
-        reply_done!(reply, "setxattr", done);
+        let ino = try_reply!(reply, "setxattr", done);
+        self.shared.attributes_changed(ino, NodeId(node.0), move || reply.ok());
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "getxattr", %node, ?name))]
@@ -486,10 +483,10 @@ impl Filesystem for Adapter {
     fn removexattr(&self, request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let done = self.shared.inode(node).and_then(|ino| {
             self.shared.vfs.remove_xattr(&convert::caller(request), ino, name.as_bytes())?;
-            self.shared.attributes_changed(ino, NodeId(node.0));
-            Ok(())
+            Ok(ino)
         });
-        reply_done!(reply, "removexattr", done);
+        let ino = try_reply!(reply, "removexattr", done);
+        self.shared.attributes_changed(ino, NodeId(node.0), move || reply.ok());
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all,

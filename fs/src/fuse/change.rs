@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, sync::Arc};
 
-use fuser::{Errno, INodeNo, OpenFlags, ReplyAttr, ReplyCreate, ReplyEntry, Request};
+use fuser::{Errno, INodeNo, OpenFlags, ReplyAttr, ReplyCreate, ReplyEmpty, ReplyEntry, Request};
 use tesfs_pathtree::{Ino, Name};
 
 use super::{
@@ -110,9 +110,26 @@ impl Shared {
         if let Some(handle) = handle.filter(|_| change.size.is_some()) {
             self.wrote(handle, 0, 0);
         }
-        self.attributes_changed(ino, node);
         let shown = changed.and_then(|changed| self.shown_at(ino, node, changed));
-        self.reply_attributes(reply, "setattr", node, shown);
+        self.reply_changed(reply, ino, node, shown);
+    }
+
+    /// Answers with the attributes of a node, once its siblings show no older ones.
+    fn reply_changed(
+        &self,
+        reply: ReplyAttr,
+        ino: Ino,
+        node: NodeId,
+        shown: Result<Attributes, FsError>,
+    ) {
+        match shown {
+            Ok(shown) => {
+                let hold = self.attributes_hold(ino, node);
+                let shown = convert::attributes(&shown, ino.0);
+                self.attributes_changed(ino, node, move || reply.attr(&hold, &shown));
+            }
+            Err(err) => reply.error(errno("setattr", &err)),
+        }
     }
 
     /// Changes a size without a handle: a short visit of a writer, which publishes at once.
@@ -137,16 +154,14 @@ impl Shared {
             self.nodes.lock().bypassed(ino, node);
             self.nodes.leave(ino, node, seat);
         }
-        self.attributes_changed(ino, node);
         let shown = changed.and_then(|changed| self.shown_at(ino, node, changed));
-        // Without a line the attributes hold; and if there is one, the kernel is told at its end.
-        match (notice, shown) {
-            (Some(notice), Ok(shown)) => {
-                let attributes = convert::attributes(&shown, ino.0);
-                let then = move || reply.attr(&std::time::Duration::ZERO, &attributes);
+        match notice {
+            Some(notice) => {
+                let shared = self.me.upgrade().expect("a mount that serves is alive");
+                let then = move || shared.reply_changed(reply, ino, node, shown);
                 self.notices.send_then(notice, Box::new(then));
             }
-            (_, shown) => self.reply_attributes(reply, "setattr", node, shown),
+            None => self.reply_changed(reply, ino, node, shown),
         }
     }
 
@@ -158,8 +173,8 @@ impl Shared {
         self.attributes_at(ino, node)
     }
 
-    /// Returns the inode that a name leads to, if more than one node shows it: their link counts
-    /// change when the name goes, of which the kernel knows for one node only.
+    /// Returns the inode that a name leads to, if more than one node shows it: its link count
+    /// changes when the name goes, of which the kernel knows for one node only.
     pub(super) fn divided(&self, caller: &Caller, parent: Ino, name: &Name) -> Option<Ino> {
         if !self.nodes.lock().are_divided() {
             return None;
@@ -167,15 +182,22 @@ impl Shared {
         self.vfs.lookup(caller, parent, name).ok().map(|found| found.ino)
     }
 
-    /// Tells the kernel that an inode lost a name.
-    pub(super) fn links_changed(&self, ino: Option<Ino>) {
-        let Some(ino) = ino else { return };
-        let nodes = {
-            let nodes = self.nodes.lock();
-            let mut all = nodes.others(ino, nodes.own(ino));
-            all.push(nodes.own(ino));
-            all
-        };
-        self.notices.send(notify::Notice::Attributes(nodes));
+    /// Answers that names changed, by which `divided` may have lost one.
+    pub(super) fn reply_names_changed(
+        &self,
+        reply: ReplyEmpty,
+        operation: &'static str,
+        changed: Result<Option<Ino>, FsError>,
+    ) {
+        match changed {
+            Ok(None) => reply.ok(),
+            // The node that the name led to is told as well: which one it was is not known here.
+            Ok(Some(divided)) => {
+                let nodes = self.nodes.lock().all(divided);
+                let then = Box::new(move || reply.ok());
+                self.notices.send_then(notify::Notice::Attributes(nodes), then);
+            }
+            Err(err) => reply.error(errno(operation, &err)),
+        }
     }
 }

@@ -110,12 +110,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
             for Linger { handle, pause, .. } in due {
                 if shared.is_mapped(&handle) {
                     lingering.add(handle, (pause * 2).min(LAST_LOOK));
-                    continue;
+                } else {
+                    shared.release(&handle);
                 }
-                if pause > FIRST_LOOK {
-                    shared.stored_late(&handle);
-                }
-                shared.release(&handle);
             }
         }
     };

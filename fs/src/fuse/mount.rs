@@ -135,14 +135,16 @@ impl Mount {
             && sharing == Sharing::Pinned
             && may_pass_through();
         let (notices, outbox) = notify::notices();
-        let shared = Arc::new(Shared {
+        let aside = Aside::start().map_err(failed("starting threads for"))?;
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: Weak::clone(me),
             vfs: Arc::clone(vfs),
             nodes: NodeTable::new(vfs.root(), sharing, options.threads),
             ways: Ways::new(passthrough),
             files: Handles::new(),
             directories: Handles::new(),
             notices,
-            aside: Aside::start().map_err(failed("starting threads for"))?,
+            aside,
             lingering: Arc::new(Lingering::default()),
         });
         let adapter = Adapter { shared: Arc::clone(&shared) };
@@ -361,10 +363,7 @@ fn resolver(shared: &Arc<Shared>) -> notify::Resolve {
                 if let Ok(key) = shared.vfs.published(*ino) {
                     notices.extend(shared.notice(*ino, key, None));
                 }
-                let own = shared.nodes.lock().own(*ino);
-                let mut nodes = shared.nodes.lock().others(*ino, own);
-                nodes.push(own);
-                notices.push(Notice::Attributes(nodes));
+                notices.push(Notice::Attributes(shared.nodes.lock().all(*ino)));
                 notices
             }
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx},
+    fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statfs, statx},
     io::Errno,
     mount::{UnmountFlags, unmount},
     process::geteuid,
@@ -97,7 +97,8 @@ pub enum MountError {
 
 /// Says whether `dir` holds the mount of a process that is gone.
 pub fn stale_mount(dir: &Path) -> bool {
-    is_disconnected(fs::metadata(dir).map(drop))
+    // Attributes may be cached and look alive; what statfs says never is.
+    is_disconnected(statfs(dir).map(drop).map_err(io::Error::from))
 }
 
 fn is_disconnected(result: io::Result<()>) -> bool {

@@ -240,6 +240,14 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         family.ids().filter(|id| *id != node).collect()
     }
 
+    /// Returns all nodes of `ino`.
+    pub(crate) fn all(&self, ino: Ino) -> Vec<NodeId> {
+        match self.families.get(&ino) {
+            Some(family) => family.ids().collect(),
+            None => vec![self.own(ino)],
+        }
+    }
+
     /// Counts publishes, so that an open can tell whether one came between.
     pub(crate) fn publishes(&self) -> u64 {
         self.publishes

@@ -386,15 +386,6 @@ impl Shared {
         self.ways.last_backing(handle.node).is_some_and(|file| lease::is_written_elsewhere(&file))
     }
 
-    /// Lets the release of a handle publish what was stored through a mapping after its close.
-    /// Nothing else tells of it: stores to a page that is mapped already change no time.
-    pub(super) fn stored_late(&self, handle: &FileInUse) {
-        let kept = handle.file.attributes().and_then(|now| handle.file.set_len(now.size));
-        if let Err(err) = kept {
-            convert::log("late stores", &err);
-        }
-    }
-
     /// Ends a handle.
     ///
     /// First the way goes, so that no handle of the next line is bound to this line's file. A

@@ -1,6 +1,9 @@
 //! What the threads of one mount share.
 
-use std::{ffi::OsStr, sync::Arc};
+use std::{
+    ffi::OsStr,
+    sync::{Arc, Weak},
+};
 
 use fuser::INodeNo;
 use tesfs_pathtree::{Ino, Name};
@@ -13,6 +16,7 @@ use crate::{FsError, Vfs};
 
 /// What one mount's threads share.
 pub(super) struct Shared {
+    pub(super) me: Weak<Self>,
     pub(super) vfs: Arc<Vfs>,
     pub(super) nodes: NodeTable,
     pub(super) ways: Ways,

@@ -54,7 +54,7 @@ impl Shared {
 
     /// Returns for how long the attributes of a node hold. Where the kernel writes by itself they
     /// do not: stores through a mapping change them without anybody's being told.
-    fn attributes_hold(&self, ino: Ino, node: NodeId) -> Duration {
+    pub(super) fn attributes_hold(&self, ino: Ino, node: NodeId) -> Duration {
         let is_line = self.nodes.lock().is_line(ino, node);
         if is_line && self.ways.is_bound(node) { Duration::ZERO } else { LASTING }
     }
@@ -98,6 +98,24 @@ impl Shared {
         }
     }
 
+    /// Answers with a new name of an inode that was linked through `node`.
+    pub(super) fn reply_linked(
+        &self,
+        request: &Request,
+        reply: ReplyEntry,
+        (ino, node): (Ino, NodeId),
+        made: Result<Attributes, FsError>,
+    ) {
+        match made.and_then(|made| self.entry(request, &made)) {
+            Ok((entry_holds, attributes_hold, shown)) => {
+                self.attributes_changed(ino, node, move || {
+                    reply.entry_with_ttls(&attributes_hold, &entry_holds, &shown, GENERATION);
+                });
+            }
+            Err(err) => reply.error(convert::errno("link", &err)),
+        }
+    }
+
     fn entry(
         &self,
         request: &Request,
@@ -132,11 +150,18 @@ impl Shared {
         Ok((entry_holds, attributes_hold, convert::attributes(&shown, lead.node.0)))
     }
 
-    /// Lets the other nodes of an inode show that an attribute changed through `node`.
-    pub(super) fn attributes_changed(&self, ino: Ino, node: NodeId) {
+    /// Does `then` once no node of an inode but `node`, of which the kernel knows by itself, shows
+    /// attributes from before a change.
+    pub(super) fn attributes_changed(
+        &self,
+        ino: Ino,
+        node: NodeId,
+        then: impl FnOnce() + Send + 'static,
+    ) {
         let others = self.nodes.lock().others(ino, node);
-        if !others.is_empty() {
-            self.notices.send(notify::Notice::Attributes(others));
+        if others.is_empty() {
+            return then();
         }
+        self.notices.send_then(notify::Notice::Attributes(others), Box::new(then));
     }
 }

@@ -1,5 +1,6 @@
 //! Attributes: what stat shows, and what chmod, chown, truncate and utimensat change.
 
+use tesfs_blobs::Draft;
 use tesfs_pathtree::{
     Ino,
     tree::{self, AttributeEdit, Inode, TreeError},
@@ -12,7 +13,6 @@ use crate::{
     },
     caller::Caller,
     error::FsError,
-    line::LineState,
     open_file::OpenWrite,
 };
 
@@ -124,11 +124,10 @@ impl Vfs {
         }
         let Some(line) = self.lines.find(ino) else { return Ok(false) };
         let mut state = line.lock();
-        let LineState { draft: Some(draft), .. } = &*state else { return Ok(false) };
-        let stamp = draft.stamp()?;
         if !state.is_dirty()? {
             return Ok(false);
         }
+        let stamp = state.draft.as_ref().map(Draft::stamp).transpose()?;
         if let Some(atime) = change.atime {
             state.times.atime_ns = Some(self.time(atime));
         }

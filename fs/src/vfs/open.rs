@@ -34,7 +34,7 @@ impl Vfs {
             return self.join(caller, ino, OpenWrite::default(), false);
         }
         self.hold(ino);
-        match self.pin(ino) {
+        match self.pin(caller, ino) {
             Ok(role) => Ok(self.handle(caller, ino, role)),
             Err(err) => {
                 self.unhold(ino)?;
@@ -60,7 +60,13 @@ impl Vfs {
         let file = self.join(caller, ino, how, true)?;
         if how.truncate {
             if let Role::OnLine { line, .. } = &file.role {
-                line.lock().truncate(self.store.drafts())?;
+                let mut state = line.lock();
+                let old = state.truncate(self.store.drafts())?;
+                old.into_iter().for_each(|file| self.let_linger(file));
+                if state.frozen && state.shared {
+                    // A version's own file was cut: no version may be longer than its file.
+                    self.publish(caller, line, &mut state)?;
+                }
             }
             if how.kill_privileges {
                 self.clear_privileges(caller, ino)?;
@@ -172,18 +178,37 @@ impl Vfs {
         }
     }
 
-    fn pin(&self, ino: Ino) -> Result<Role, FsError> {
+    fn pin(&self, caller: &Caller, ino: Ino) -> Result<Role, FsError> {
+        let line = self.lines.find(ino);
+        let mut state = line.as_ref().map(|line| line.lock());
+        if let (Some(line), Some(state)) = (&line, &mut state)
+            && state.frozen
+            && state.shared
+        {
+            // The kernel may have written into the version's own file: its size and bytes are
+            // brought together first.
+            self.publish(caller, line, state)?;
+        }
         let (inode, reader) = self.current(ino)?;
-        let source = match reader {
-            None => Source::Empty,
-            Some(reader) => match self.lines.find(ino) {
-                Some(line) => copy_if_live(&line, reader, self.store.drafts())?,
-                None => Source::Blob(reader),
-            },
+        let source = match (reader, &state) {
+            (None, _) => Source::Empty,
+            (Some(reader), Some(state)) if state.publishes_into(reader.number()) => {
+                self.private_copy(&reader)?
+            }
+            (Some(reader), _) => Source::Blob(reader),
         };
         let content = ContentKey::of(inode.content);
         let shown = Box::new(Attributes::from(&inode));
         Ok(Role::Pinned { source, content, shown })
+    }
+
+    /// Copies a version whose file the kernel may still write into, so that the reader keeps it.
+    fn private_copy(&self, reader: &BlobReader) -> Result<Source, FsError> {
+        let mut copy = Draft::over(self.store.drafts(), reader)?;
+        copy.materialize()?;
+        // It needs no name: nobody is to find it after a crash.
+        self.store.release_draft(copy.draft_file().clone())?;
+        Ok(Source::Copy(Box::new(copy)))
     }
 
     fn open_hidden(&self, caller: &Caller, ino: Ino) -> Result<Arc<OpenFile>, FsError> {
@@ -192,19 +217,4 @@ impl Vfs {
         let role = Role::Pinned { source, content: ContentKey { version: None }, shown };
         Ok(self.handle(caller, ino, role))
     }
-}
-
-/// Copies a version whose file the kernel may still write into, so that the reader keeps it.
-fn copy_if_live(
-    line: &Line,
-    reader: BlobReader,
-    pool: &tesfs_blobs::DraftPool,
-) -> Result<Source, FsError> {
-    let state = line.lock();
-    if !state.publishes_into(reader.number()) {
-        return Ok(Source::Blob(reader));
-    }
-    let mut copy = Draft::over(pool, &reader)?;
-    copy.materialize()?;
-    Ok(Source::Copy(Box::new(copy)))
 }

@@ -12,7 +12,7 @@ use super::Vfs;
 use crate::{
     caller::Caller,
     error::FsError,
-    line::{Line, LineState, Own, PendingTimes},
+    line::{Line, LineState, Own, PendingTimes, Synced},
     open_file::{ContentKey, Published},
 };
 
@@ -60,12 +60,29 @@ impl Vfs {
         line: &Line,
         state: &mut LineState,
     ) -> Result<Published, FsError> {
+        let is_promised = self.is_promised(state)?;
+        self.publish_as(caller, line, state, is_promised)
+    }
+
+    /// Publishes; a version `is_promised` where it takes the place of bytes that survive a power
+    /// cut, so that its own have to before it is there.
+    fn publish_as(
+        &self,
+        caller: &Caller,
+        line: &Line,
+        state: &mut LineState,
+        is_promised: bool,
+    ) -> Result<Published, FsError> {
         if !state.is_dirty()? {
             return Ok(Published::Nothing);
         }
         let mtime_ns = state.mtime_ns()?.unwrap_or_else(|| self.db.clock().now_ns());
-        let bytes = gather(state)?;
+        // What the kernel writes into the file while its bytes are gathered counts as written
+        // after this version; only the daemon itself makes an overlay whole.
         let before = state.draft.as_ref().map(Draft::stamp).transpose()?;
+        let bytes = gather(&self.store, state, is_promised)?;
+        let after = state.draft.as_ref().map(Draft::stamp).transpose()?;
+        let clean = if state.shared { before } else { after };
         #[cfg(feature = "broken-publish")]
         let withheld = match (&bytes, &mut state.draft) {
             (NewBytes::Draft { .. }, Some(draft)) => Some(super::broken::withhold(draft)?),
@@ -79,15 +96,15 @@ impl Vfs {
             let own_blob = state.own.and_then(|own| own.blob);
             let blob = store_bytes(&self.store, tx, state, &bytes)?;
             let content = NewContent { size: bytes.size(), blob, mtime_ns };
-            let own = replaceable(state.own, &bytes, blob).map(|own| own.version);
+            let own = self.replaceable(tx, state.own, &bytes, blob)?.map(|own| own.version);
             let published = tree::publish(tx, self.view, operation, line.ino, &content, own)?;
             self.settle_references(tx, blob, own_blob, published.dropped)?;
             if let Some(atime_ns) = state.times.atime_ns {
                 let edit = AttributeEdit { atime_ns: Some(atime_ns), ..AttributeEdit::default() };
                 tree::set_attributes(tx, self.view, operation, line.ino, &edit)?;
             }
-            if let (Some(_), Some(draft)) = (state.synced, &state.draft) {
-                self.store.forget_draft(tx, draft.draft_file().number())?;
+            if let Some(synced) = &state.synced {
+                self.store.forget_draft(tx, synced.file.number())?;
             }
             Ok(Some((published.version, blob)))
         })?;
@@ -99,15 +116,58 @@ impl Vfs {
         let Some((version, blob)) = stored else { return Ok(Published::Nothing) };
         state.version = version;
         state.own = Some(Own { version, blob, settled: bytes.settles_with_row() });
-        state.clean = before;
+        state.clean = clean;
         state.forced = false;
         state.times = PendingTimes::default();
+        self.keep_recorded(state);
         state.frozen = matches!(bytes, NewBytes::Draft { .. });
         if state.frozen && !state.shared {
             let reader = blob.map(|blob| self.db.glance(|conn| self.store.reader(conn, blob)));
             state.base = reader.transpose()?;
         }
         Ok(Published::NewVersion(ContentKey::of(version)))
+    }
+
+    /// Says whether the next version takes the place of bytes that survive a power cut: those of an
+    /// fsync, or a settled version in the very file that is published again.
+    fn is_promised(&self, state: &LineState) -> Result<bool, FsError> {
+        let blob = state.own.and_then(|own| own.blob).filter(|_| state.frozen);
+        let (None, Some(blob)) = (&state.synced, blob) else { return Ok(state.synced.is_some()) };
+        let row = self.db.glance(|conn| self.store.row(conn, blob))?;
+        Ok(row.is_some_and(|row| row.settled))
+    }
+
+    /// Returns the line's own version if a new one with these bytes may take its place.
+    ///
+    /// A version that survives a power cut is kept while its successor may not: it is what the
+    /// successor falls back to.
+    fn replaceable(
+        &self,
+        tx: &Tx<'_>,
+        own: Option<Own>,
+        bytes: &NewBytes,
+        blob: Option<BlobNumber>,
+    ) -> Result<Option<Own>, FsError> {
+        let Some(own) = own else { return Ok(None) };
+        if bytes.settles_with_row() || (own.blob.is_some() && own.blob == blob) {
+            return Ok(Some(own));
+        }
+        // The settler may have come by since it was published.
+        let row = own.blob.map(|blob| self.store.row(tx, blob)).transpose()?.flatten();
+        let is_settled = own.settled || row.is_some_and(|row| row.settled);
+        Ok((!is_settled).then_some(own))
+    }
+
+    /// Keeps the file of a record that a publish made up for: until that is durable a power cut
+    /// may bring the record back.
+    fn keep_recorded(&self, state: &mut LineState) {
+        let Some(synced) = state.synced.take() else { return };
+        match &state.draft {
+            Some(draft) if draft.draft_file().number() == synced.file.number() => {
+                state.lingers = true;
+            }
+            _ => self.let_linger(synced.file),
+        }
     }
 
     /// Keeps the counts right where a version of the same file took the place of another.
@@ -136,12 +196,8 @@ impl Vfs {
     pub(crate) fn sync_line(&self, caller: &Caller, line: &Line) -> Result<(), FsError> {
         let mut state = line.lock();
         if !state.is_dirty()? {
-            let unsettled = state.own.filter(|own| !own.settled).and_then(|own| own.blob);
             drop(state);
-            return match unsettled {
-                Some(_) => self.sync_version(line.ino),
-                None => Ok(self.db.sync()?),
-            };
+            return self.sync_version(line.ino);
         }
         if state.draft.is_none() && state.base.is_some() {
             // Adopted bytes have no file of their own to record: publish them.
@@ -152,16 +208,16 @@ impl Vfs {
         if state.frozen && state.shared {
             // The file has a version already, which this writer goes on writing: no record is
             // needed to find it again.
-            let draft = state.writable(self.store.drafts())?;
-            draft.sync()?;
-            let stamp = draft.stamp()?;
-            state.synced = Some(stamp);
-            self.publish(caller, line, &mut state)?;
+            self.publish_as(caller, line, &mut state, true)?;
             return Ok(self.db.sync()?);
         }
         let base_stamp = state.version;
         let base = state.base.as_ref().map(BlobReader::number);
         let draft = state.writable(self.store.drafts())?;
+        if let Some(base) = base.filter(|_| draft.is_overlay()) {
+            // What shows through is as good as the base's own bytes.
+            settle(&self.store, base)?;
+        }
         draft.sync()?;
         let stamp = draft.stamp()?;
         let record = DraftRecord {
@@ -175,8 +231,18 @@ impl Vfs {
             durable: true,
             name: None,
         };
-        self.db.write_durable(|tx| self.store.record_draft(tx, &record))?;
-        state.synced = Some(stamp);
+        let file = draft.draft_file().clone();
+        let older = state.synced.take().filter(|synced| synced.file.number() != record.number);
+        self.db.write_durable(|tx| {
+            if let Some(older) = &older {
+                self.store.forget_draft(tx, older.file.number())?;
+            }
+            self.store.record_draft(tx, &record)
+        })?;
+        state.synced = Some(Synced { file, stamp });
+        if let Some(older) = older {
+            self.store.release_draft(older.file)?;
+        }
         Ok(())
     }
 
@@ -188,15 +254,7 @@ impl Vfs {
             Ok::<_, FsError>(row.flatten())
         })?;
         if let Some(row) = row.filter(|row| !row.settled) {
-            if let Some((_, err)) = self.store.settle(&[row.number])?.into_iter().next() {
-                return Err(err.into());
-            }
-            if let Some(line) = self.lines.find(ino) {
-                let mut state = line.lock();
-                if let Some(own) = state.own.as_mut().filter(|own| own.blob == Some(row.number)) {
-                    own.settled = true;
-                }
-            }
+            settle(&self.store, row.number)?;
         }
         Ok(self.db.sync()?)
     }
@@ -211,17 +269,19 @@ impl Vfs {
         if !self.lines.end(line.ino) {
             return published;
         }
-        let draft = state.draft.take();
-        let was_recorded = state.synced.is_some();
+        let file = state.draft.take().map(Draft::into_draft_file);
+        let (synced, lingers) = (state.synced.take(), state.lingers);
         drop(state);
-        if let Some(draft) = draft {
-            let file = draft.into_draft_file();
-            if was_recorded {
-                // A power cut may still undo the commit that forgot the record: keep the bytes.
-                self.limbo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(file);
-            } else {
-                self.store.release_draft(file)?;
+        if let Some(synced) = synced {
+            // Fsynced and never published: its name is gone, or publishing failed. Then the record
+            // stays, for the next start.
+            if published.is_ok() {
+                self.db.write(|tx| self.store.forget_draft(tx, synced.file.number()))?;
+                self.let_linger(synced.file);
             }
+        } else if let Some(file) = file {
+            // A power cut may still undo the commit that forgot a record: keep the bytes.
+            if lingers { self.let_linger(file) } else { self.store.release_draft(file)? }
         }
         published
     }
@@ -284,15 +344,28 @@ impl Vfs {
     }
 }
 
+/// Makes one blob survive a power cut.
+fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
+    match store.settle(&[blob])?.into_iter().next() {
+        Some((_, err)) => Err(err.into()),
+        None => Ok(()),
+    }
+}
+
 /// Says what is to be published, and puts it where the version can name it.
-fn gather(state: &mut LineState) -> Result<NewBytes, FsError> {
-    let durable = state.synced.is_some();
+fn gather(store: &Store, state: &mut LineState, is_promised: bool) -> Result<NewBytes, FsError> {
+    let is_synced = state.is_synced()?;
     let Some(draft) = state.draft.as_mut() else {
         return Ok(match &state.base {
             Some(reader) if reader.size() <= INLINE_MAX => {
                 NewBytes::Inline(read_all(|at, buffer| reader.read_at(at, buffer), reader.size())?)
             }
-            Some(reader) => NewBytes::Adopted(reader.number(), reader.size()),
+            Some(reader) => {
+                if is_promised {
+                    settle(store, reader.number())?;
+                }
+                NewBytes::Adopted(reader.number(), reader.size())
+            }
             None => NewBytes::None,
         });
     };
@@ -306,8 +379,12 @@ fn gather(state: &mut LineState) -> Result<NewBytes, FsError> {
     if size <= INLINE_MAX {
         return Ok(NewBytes::Inline(read_all(|at, buffer| draft.read_at(at, buffer), size)?));
     }
+    let is_whole = !draft.is_overlay();
     draft.materialize()?;
-    Ok(NewBytes::Draft { size, durable })
+    if is_promised && !(is_synced && is_whole) {
+        draft.sync()?;
+    }
+    Ok(NewBytes::Draft { size, durable: is_promised })
 }
 
 fn read_all(
@@ -350,16 +427,5 @@ fn store_bytes(
                 None => Some(store.insert_draft(tx, draft.draft_file(), *size, *durable)?),
             }
         }
-    })
-}
-
-/// Returns the line's own version if a new one with these bytes may take its place.
-///
-/// A version that survives a power cut is kept while its successor may not: it is what the
-/// successor falls back to.
-fn replaceable(own: Option<Own>, bytes: &NewBytes, blob: Option<BlobNumber>) -> Option<Own> {
-    own.filter(|own| {
-        let same_file = own.blob.is_some() && own.blob == blob;
-        bytes.settles_with_row() || same_file || !own.settled
     })
 }

@@ -113,7 +113,6 @@ fn open_to_look(path: &Path, has_log: bool) -> Result<Connection, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    #[expect(clippy::disallowed_methods, reason = "this is where the database is opened")]
     Connection::open_with_flags(uri, flags).doing("opening it to look")
 }
 
@@ -128,7 +127,6 @@ fn open_writer(path: &Path, settings: &DbSettings) -> Result<Connection, DbError
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    #[expect(clippy::disallowed_methods, reason = "this is where the database is opened")]
     let conn = Connection::open_with_flags(path, flags).doing("opening it to write")?;
     conn.busy_timeout(settings.busy_timeout).doing("setting the busy timeout")?;
     let synchronous = match settings.synchronous {
@@ -155,7 +153,6 @@ fn open_writer(path: &Path, settings: &DbSettings) -> Result<Connection, DbError
 /// Opens a connection that only reads.
 pub(super) fn open_reader(path: &Path, settings: &DbSettings) -> Result<Connection, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    #[expect(clippy::disallowed_methods, reason = "this is where the database is opened")]
     let conn = Connection::open_with_flags(path, flags).doing("opening it to read")?;
     conn.busy_timeout(settings.busy_timeout).doing("setting the busy timeout")?;
     set_common(&conn, settings)?;

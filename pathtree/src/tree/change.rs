@@ -92,6 +92,10 @@ pub(super) fn is_replaceable(
     stamp: Stamp,
     operation: OperationId,
 ) -> Result<bool, DbError> {
+    // An operation's id is the reading of its first change: what is older is not its own.
+    if stamp.hlc.0.cast_signed() < operation.0 {
+        return Ok(false);
+    }
     tx.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM change WHERE branch = ?1 AND hlc = ?2 AND actor = ?3
                         AND id = ?4 AND operation = ?5)
@@ -224,7 +228,8 @@ pub(super) fn touch_directory(
     Ok(live > 0)
 }
 
-/// Notes in an inode's row that it has more or fewer live edges since `stamp`.
+/// Notes in an inode's row that it has more or fewer live edges since `stamp`, or that something
+/// beside its facets changed.
 pub(super) fn count_links(
     tx: &Tx<'_>,
     view: View,

@@ -9,7 +9,7 @@ use super::{
         touch_directory,
     },
     inode::{edge, has_edges, inode},
-    purge::purge_transient,
+    purge::purge_instead,
     store_operation,
 };
 use crate::{
@@ -202,7 +202,8 @@ pub fn link(
 /// Removes the edge `name` of `parent`, which must not lead to a directory.
 ///
 /// An inode that was created within the same operation leaves no history when its last edge goes,
-/// unless it is `held` (open): then [`purge_transient`] does that at its last release.
+/// unless it is `held` (open): then [`purge_transient`](super::purge_transient) does that at its
+/// last release.
 ///
 /// # Errors
 ///
@@ -222,16 +223,15 @@ pub fn unlink(
     }
     let stamp = tx.next_stamp();
     touch_parent(tx, view, parent, stamp, 0)?;
-    hang(tx, view, stamp, operation, edge, &Place::NOWHERE)?;
-    count_links(tx, view, edge.ino, stamp, -1)?;
     let left = Unlinked { ino: edge.ino, nlink: inode.nlink - 1, purged: false, dropped: vec![] };
-    if left.nlink > 0 || held(edge.ino) {
-        return Ok(left);
+    if left.nlink == 0
+        && !held(edge.ino)
+        && let Some(dropped) = purge_instead(tx, view, operation, &inode, edge)?
+    {
+        return Ok(Unlinked { purged: true, dropped, ..left });
     }
-    match purge_transient(tx, view, edge.ino)? {
-        Some(dropped) => Ok(Unlinked { purged: true, dropped, ..left }),
-        None => Ok(left),
-    }
+    hang(tx, view, stamp, operation, edge, &Place::NOWHERE, -1)?;
+    Ok(left)
 }
 
 /// Removes the empty directory that `name` leads to in `parent`.
@@ -256,8 +256,7 @@ pub fn remove_directory(
     }
     let stamp = tx.next_stamp();
     touch_parent(tx, view, parent, stamp, -1)?;
-    hang(tx, view, stamp, operation, edge, &Place::NOWHERE)?;
-    count_links(tx, view, edge.ino, stamp, -i64::from(inode.nlink))?;
+    hang(tx, view, stamp, operation, edge, &Place::NOWHERE, -i64::from(inode.nlink))?;
     Ok(Unlinked { ino: edge.ino, nlink: 0, purged: false, dropped: vec![] })
 }
 
@@ -291,7 +290,8 @@ impl Place<'_> {
     pub(super) const NOWHERE: Self = Self { parent: Ino::NOWHERE, name: None, replaces: None };
 }
 
-/// Gives an edge a new version: another place. Directories and counts are the caller's.
+/// Gives an edge a new version: another place. With it the inode gains (or loses) `links`; the
+/// directories are the caller's.
 pub(super) fn hang(
     tx: &Tx<'_>,
     view: View,
@@ -299,13 +299,16 @@ pub(super) fn hang(
     operation: OperationId,
     edge: Edge,
     place: &Place<'_>,
+    links: i64,
 ) -> Result<(), DbError> {
     let old =
         FacetVersion { row: edge.row, facet: Facet::Edge, stamp: edge.version, born: edge.id.0 };
     supersede(tx, view, old, stamp, operation)?;
+    // An own edge shares its row with the inode. Of a further one the inode has to be told.
     tx.prepare_cached(
         "UPDATE inodes SET parent = ?3, name = coalesce(?4, name),
-                           replaces = iif(?3 = 0, replaces, ?5), e_since = ?6, e_actor = ?7
+                           replaces = iif(?3 = 0, replaces, ?5), e_since = ?6, e_actor = ?7,
+                           nlink = nlink + ?8
          WHERE id = ?1 AND branch = ?2",
     )
     .and_then(|mut stmt| {
@@ -317,9 +320,13 @@ pub(super) fn hang(
             place.replaces,
             stamp.hlc,
             stamp.actor,
+            links,
         ])
     })
     .doing("hanging an edge elsewhere")?;
+    if edge.row != edge.ino {
+        count_links(tx, view, edge.ino, stamp, links)?;
+    }
     record(tx, view, stamp, edge.row, Facet::Edge.bit(), operation)
 }
 

@@ -3,13 +3,13 @@
 use rusqlite::params;
 
 use super::{
-    View,
-    change::{is_seen, operation_of},
+    Inode, S_IFLNK, S_IFMT, View,
+    change::{is_replaceable, operation_of},
     inode::{Edge, inode},
 };
 use crate::{
     db::{DbError, Doing as _, Tx},
-    id::{BlobNumber, Hlc, Ino, Stamp},
+    id::{BlobNumber, Ino, OperationId, Stamp},
 };
 
 /// Removes every trace of an unlinked inode whose birth and last unlinking are one operation's and
@@ -27,45 +27,97 @@ pub fn purge_transient(
     ino: Ino,
 ) -> Result<Option<Vec<BlobNumber>>, DbError> {
     let Some(inode) = inode(tx, view, ino)? else { return Ok(None) };
-    let born = inode.id.0;
-    if inode.nlink > 0 || ino == view.root || is_seen(tx, view, born)? {
+    if inode.nlink > 0 || ino == view.root {
         return Ok(None);
     }
-    let Some(birth) = operation_of(tx, view, ino, born)? else { return Ok(None) };
-    let edges = edges_of(tx, view, ino)?;
-    for edge in &edges {
-        if operation_of(tx, view, edge.row, edge.version)? != Some(birth) {
+    let Some(birth) = operation_of(tx, view, ino, inode.id.0)? else { return Ok(None) };
+    purge(tx, view, birth, &inode, None)
+}
+
+/// The same for an inode that is about to lose its last live edge, `cut`, to `operation`: where
+/// it leaves no trace, there is no need to unlink it first.
+pub(super) fn purge_instead(
+    tx: &Tx<'_>,
+    view: View,
+    operation: OperationId,
+    inode: &Inode,
+    cut: Edge,
+) -> Result<Option<Vec<BlobNumber>>, DbError> {
+    purge(tx, view, operation, inode, Some(cut))
+}
+
+fn purge(
+    tx: &Tx<'_>,
+    view: View,
+    operation: OperationId,
+    inode: &Inode,
+    cut: Option<Edge>,
+) -> Result<Option<Vec<BlobNumber>>, DbError> {
+    if !is_replaceable(tx, view, inode.ino, inode.id.0, operation)? {
+        return Ok(None);
+    }
+    let edges = edges_of(tx, view, inode.ino)?;
+    for edge in edges.iter().filter(|edge| cut.is_none_or(|cut| cut.row != edge.row)) {
+        if operation_of(tx, view, edge.row, edge.version)? != Some(operation) {
             return Ok(None);
         }
     }
-    if is_remembered(tx, view, ino)? {
+    if is_remembered(tx, view, inode.ino)? {
         return Ok(None);
     }
+    erase(tx, view, inode, &edges).map(Some)
+}
+
+/// Deletes every row that speaks of an inode; returns the blobs that its versions held.
+fn erase(
+    tx: &Tx<'_>,
+    view: View,
+    inode: &Inode,
+    edges: &[Edge],
+) -> Result<Vec<BlobNumber>, DbError> {
     let mut blobs: Vec<BlobNumber> = inode.blob.into_iter().collect();
-    for Edge { row, .. } in edges {
-        blobs.extend(past_blobs(tx, view, row)?);
-        for stamp in stamps_of(tx, view, row)? {
-            tx.prepare_cached(
-                "DELETE FROM change WHERE branch = ?1 AND hlc = ?2 AND actor = ?3 AND id = ?4",
-            )
-            .and_then(|mut stmt| stmt.execute(params![view.branch, stamp.hlc, stamp.actor, row]))
-            .doing("forgetting a transient inode's changes")?;
+    let mut logged = vec![(inode.ino, inode.attributes), (inode.ino, inode.content)];
+    logged.extend(xattr_versions(tx, view, inode.ino)?.into_iter().map(|stamp| (inode.ino, stamp)));
+    for edge in edges {
+        logged.extend([(edge.row, edge.id.0), (edge.row, edge.version)]);
+        for (stamp, blob) in past_versions(tx, view, edge.row)? {
+            logged.push((edge.row, stamp));
+            blobs.extend(blob);
         }
+    }
+    logged.sort_unstable();
+    logged.dedup();
+    for (row, stamp) in logged {
+        tx.prepare_cached(
+            "DELETE FROM change WHERE branch = ?1 AND hlc = ?2 AND actor = ?3 AND id = ?4",
+        )
+        .and_then(|mut stmt| stmt.execute(params![view.branch, stamp.hlc, stamp.actor, row]))
+        .doing("forgetting a transient inode's changes")?;
+    }
+    for Edge { row, .. } in edges {
         for sql in [
             "DELETE FROM past WHERE id = ?1 AND branch = ?2",
             "DELETE FROM inodes WHERE id = ?1 AND branch = ?2",
-            "DELETE FROM xattrs WHERE id = ?1 AND branch = ?2",
-            "DELETE FROM past_xattrs WHERE id = ?1 AND branch = ?2",
         ] {
             tx.prepare_cached(sql)
                 .and_then(|mut stmt| stmt.execute(params![row, view.branch]))
                 .doing("forgetting a transient inode")?;
         }
     }
-    tx.prepare_cached("DELETE FROM symlinks WHERE id = ?1")
-        .and_then(|mut stmt| stmt.execute([ino]))
-        .doing("forgetting a transient symbolic link")?;
-    Ok(Some(blobs))
+    for sql in [
+        "DELETE FROM xattrs WHERE id = ?1 AND branch = ?2",
+        "DELETE FROM past_xattrs WHERE id = ?1 AND branch = ?2",
+    ] {
+        tx.prepare_cached(sql)
+            .and_then(|mut stmt| stmt.execute(params![inode.ino, view.branch]))
+            .doing("forgetting a transient inode's attributes")?;
+    }
+    if inode.mode & S_IFMT == S_IFLNK {
+        tx.prepare_cached("DELETE FROM symlinks WHERE id = ?1")
+            .and_then(|mut stmt| stmt.execute([inode.ino]))
+            .doing("forgetting a transient symbolic link")?;
+    }
+    Ok(blobs)
 }
 
 /// The inode's own edge and its further ones, live or not.
@@ -93,32 +145,31 @@ fn is_remembered(tx: &Tx<'_>, view: View, ino: Ino) -> Result<bool, DbError> {
     .doing("asking who remembers an inode")
 }
 
-fn past_blobs(tx: &Tx<'_>, view: View, row: Ino) -> Result<Vec<BlobNumber>, DbError> {
-    tx.prepare_cached("SELECT blob FROM past WHERE id = ?1 AND branch = ?2 AND blob IS NOT NULL")
-        .and_then(|mut stmt| stmt.query_map(params![row, view.branch], |row| row.get(0))?.collect())
-        .doing("finding what past versions hold")
-}
-
-/// Every stamp under which the log may know a row.
-fn stamps_of(tx: &Tx<'_>, view: View, row: Ino) -> Result<Vec<Stamp>, DbError> {
-    let stamps: Vec<Stamp> = tx
-        .prepare_cached(
-            "SELECT born, born_actor FROM inodes WHERE id = ?1 AND branch = ?2
-             UNION ALL SELECT e_since, e_actor FROM inodes WHERE id = ?1 AND branch = ?2
-             UNION ALL SELECT a_since, a_actor FROM inodes
-                       WHERE id = ?1 AND branch = ?2 AND a_since IS NOT NULL
-             UNION ALL SELECT c_since, c_actor FROM inodes
-                       WHERE id = ?1 AND branch = ?2 AND c_since IS NOT NULL
-             UNION ALL SELECT since, actor FROM past WHERE id = ?1 AND branch = ?2
-             UNION ALL SELECT since, actor FROM xattrs WHERE id = ?1 AND branch = ?2
-             UNION ALL SELECT since, actor FROM past_xattrs WHERE id = ?1 AND branch = ?2",
-        )
+fn past_versions(
+    tx: &Tx<'_>,
+    view: View,
+    row: Ino,
+) -> Result<Vec<(Stamp, Option<BlobNumber>)>, DbError> {
+    tx.prepare_cached("SELECT since, actor, blob FROM past WHERE id = ?1 AND branch = ?2")
         .and_then(|mut stmt| {
             stmt.query_map(params![row, view.branch], |row| {
-                Ok(Stamp { hlc: row.get(0)?, actor: row.get(1)? })
+                Ok((Stamp { hlc: row.get(0)?, actor: row.get(1)? }, row.get(2)?))
             })?
             .collect()
         })
-        .doing("finding an inode's versions")?;
-    Ok(stamps.into_iter().filter(|stamp| stamp.hlc != Hlc(0)).collect())
+        .doing("finding past versions of an inode")
+}
+
+fn xattr_versions(tx: &Tx<'_>, view: View, ino: Ino) -> Result<Vec<Stamp>, DbError> {
+    tx.prepare_cached(
+        "SELECT since, actor FROM xattrs WHERE id = ?1 AND branch = ?2
+         UNION ALL SELECT since, actor FROM past_xattrs WHERE id = ?1 AND branch = ?2",
+    )
+    .and_then(|mut stmt| {
+        stmt.query_map(params![ino, view.branch], |row| {
+            Ok(Stamp { hlc: row.get(0)?, actor: row.get(1)? })
+        })?
+        .collect()
+    })
+    .doing("finding versions of extended attributes")
 }

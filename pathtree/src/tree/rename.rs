@@ -2,9 +2,8 @@
 
 use super::{
     Inode, TreeError, View,
-    change::count_links,
     edge::{Place, hang, require_edge, require_inode, require_open_directory, touch_parent},
-    inode::{Edge, edge, has_edges, inode},
+    inode::{edge, has_edges, inode},
 };
 use crate::{
     db::Tx,
@@ -63,16 +62,14 @@ pub fn rename(
     touch_both(tx, view, first, (parent, -moves), (new_parent.ino, moves - goes))?;
     let mut left = None;
     if let Some((target, old)) = replaced {
-        hang(tx, view, first, operation, target, &Place::NOWHERE)?;
         let links = if old.is_directory() { old.nlink } else { 1 };
-        count_links(tx, view, old.ino, first, -i64::from(links))?;
+        hang(tx, view, first, operation, target, &Place::NOWHERE, -i64::from(links))?;
         left = Some((old.ino, old.nlink - links));
     }
     let replaces = left.map(|(ino, _)| ino);
     let place = Place { parent: new_parent.ino, name: Some(new_name), replaces };
     let stamp = tx.next_stamp();
-    hang(tx, view, stamp, operation, mover, &place)?;
-    note_further_edge(tx, view, stamp, mover)?;
+    hang(tx, view, stamp, operation, mover, &place, 0)?;
     Ok(Renamed { ino: moved.ino, replaced: left })
 }
 
@@ -106,12 +103,11 @@ pub fn exchange(
     let stamp = tx.next_stamp();
     touch_both(tx, view, stamp, (parent, -moves), (new_parent.ino, moves))?;
     let there = Place { parent: new_parent.ino, name: Some(new_name), replaces: None };
-    hang(tx, view, stamp, operation, one, &there)?;
-    note_further_edge(tx, view, stamp, one)?;
+    hang(tx, view, stamp, operation, one, &there, 0)?;
     let stamp = tx.next_stamp();
     let here = Place { parent, name: Some(name), replaces: None };
-    hang(tx, view, stamp, operation, other, &here)?;
-    note_further_edge(tx, view, stamp, other)
+    hang(tx, view, stamp, operation, other, &here, 0)?;
+    Ok(())
 }
 
 /// Notes a move in both directories, with how many directories each gains.
@@ -127,14 +123,6 @@ fn touch_both(
     }
     touch_parent(tx, view, from, stamp, from_delta)?;
     touch_parent(tx, view, to, stamp, to_delta)
-}
-
-/// An inode shows a move of its own edge by itself; of a further edge its row has to be told.
-fn note_further_edge(tx: &Tx<'_>, view: View, stamp: Stamp, edge: Edge) -> Result<(), TreeError> {
-    if edge.row != edge.ino {
-        count_links(tx, view, edge.ino, stamp, 0)?;
-    }
-    Ok(())
 }
 
 fn require_replaceable(

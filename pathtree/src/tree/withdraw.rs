@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{
     Inode, NewOperation, View,
-    change::{Facet, FacetVersion, count_links, forget, touch_directory},
+    change::{Facet, FacetVersion, forget, touch_directory},
     edge::{Place, hang},
     inode::{Edge, edge, inode},
     store_operation,
@@ -233,14 +233,12 @@ fn give_names_back(tx: &Tx<'_>, view: View, ino: Ino) -> Result<(), DbError> {
         let new = NewOperation { who: "node", what: "recover" };
         let operation = store_operation(tx, view, first, &new)?;
         touch_directory(tx, view, lost.parent, first, 0)?;
-        hang(tx, view, first, operation, lost.edge, &Place::NOWHERE)?;
-        count_links(tx, view, ino, first, -1)?;
+        hang(tx, view, first, operation, lost.edge, &Place::NOWHERE, -1)?;
         if let Some(old) = replaced_by(tx, view, lost)? {
             let stamp = tx.next_stamp();
             let replaces = old.replaces;
             let place = Place { parent: lost.parent, name: Some(&lost.name), replaces };
-            hang(tx, view, stamp, operation, old, &place)?;
-            count_links(tx, view, old.ino, stamp, 1)?;
+            hang(tx, view, stamp, operation, old, &place, 1)?;
         }
     }
     Ok(())

@@ -3,6 +3,8 @@
 //! `cargo test --release -p tesfs-pathtree --test database measure -- --ignored --nocapture`;
 //! `FILES=10000,200000` chooses the sizes, `TMPDIR` the disk.
 
+#![expect(clippy::print_stdout, reason = "figures are what this is for")]
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},
@@ -39,7 +41,7 @@ impl Growing {
 
     /// The directory that the next file goes to.
     fn directory(&mut self) -> Ino {
-        if self.made % FILES_PER_DIRECTORY == 0 || self.directory.is_none() {
+        if self.made.is_multiple_of(FILES_PER_DIRECTORY) || self.directory.is_none() {
             let text = format!("d{}", self.made / FILES_PER_DIRECTORY);
             let (view, operation) = (self.view, self.operation);
             let made = self.write(|tx| {
@@ -56,7 +58,8 @@ impl Growing {
         let directory = self.directory();
         let text = format!("IMG_{:06}.jpeg", self.made);
         self.made += 1;
-        let (view, operation, blob) = (self.view, self.operation, self.made as i64);
+        let blob = i64::try_from(self.made).expect("a small number");
+        let (view, operation) = (self.view, self.operation);
         let made = self.write(|tx| {
             let parent = core::inode(tx, view, directory)?.expect("a directory");
             let kind = new(core::S_IFREG | 0o644);
@@ -121,6 +124,15 @@ fn measure_at(size: usize) {
     while tree.files.len() + 3 * ROUNDS < size {
         tree.create(true);
     }
+    measure_publishing(&mut tree);
+    measure_looking(&mut tree);
+    print_sizes(&tree);
+    let per_file = (bytes(&tree.db) - empty_bytes) / tree.files.len() as u64;
+    println!("  bytes per file in the database       {per_file:>8}");
+    measure_moving(&mut tree);
+}
+
+fn measure_publishing(tree: &mut Growing) {
     tree.time("create", |tree| tree.create(false));
     let mut at = tree.files.len() - ROUNDS;
     tree.time("publish (just created)", |tree| {
@@ -133,7 +145,7 @@ fn measure_at(size: usize) {
         let (_, _, ino) = *tree.files.last().expect("just made");
         publish(tree, ino, true);
     });
-    tree.operation = begin(&tree);
+    tree.operation = begin(tree);
     tree.time("overwrite (random)", |tree| {
         let at = tree.any();
         publish(tree, tree.files[at].2, false);
@@ -146,6 +158,9 @@ fn measure_at(size: usize) {
         let (view, operation) = (tree.view, tree.operation);
         tree.write(|tx| core::set_attributes(tx, view, operation, ino, &edit));
     });
+}
+
+fn measure_looking(tree: &mut Growing) {
     tree.time("lookup (hit)", |tree| {
         let at = tree.any();
         let (parent, text, _) = &tree.files[at];
@@ -169,7 +184,9 @@ fn measure_at(size: usize) {
         let directory = tree.files[at].0;
         black_box(tree.db.read(|conn| core::list(conn, tree.view, directory)).unwrap());
     });
-    let per_file = (bytes(&tree.db) - empty_bytes) / tree.files.len() as u64;
+}
+
+fn measure_moving(tree: &mut Growing) {
     tree.time("rename (random, same directory)", |tree| {
         let at = tree.any();
         let (parent, old, ino) = tree.files[at].clone();
@@ -190,13 +207,12 @@ fn measure_at(size: usize) {
         let (parent, text, _) = tree.files.swap_remove(at);
         unlink(tree, parent, &text);
     });
-    tree.operation = begin(&tree);
+    tree.operation = begin(tree);
     tree.time("create + unlink (transient)", |tree| {
         tree.create(false);
         let (parent, text, _) = tree.files.pop().expect("just made");
         unlink(tree, parent, &text);
     });
-    println!("  bytes per file in the database       {per_file:>8}");
 }
 
 fn begin(tree: &Growing) -> OperationId {
@@ -227,6 +243,26 @@ fn rename(tree: &Growing, from: (Ino, &str), to: (Ino, &str)) {
 fn unlink(tree: &Growing, parent: Ino, text: &str) {
     let (view, operation) = (tree.view, tree.operation);
     tree.write(|tx| core::unlink(tx, view, operation, parent, &name(text), |_| false));
+}
+
+/// Shows which tables and indexes have the bytes.
+fn print_sizes(tree: &Growing) {
+    let sizes: Vec<(String, i64)> = tree
+        .db
+        .read(|conn| {
+            conn.prepare_cached(
+                "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 9",
+            )
+            .and_then(|mut stmt| {
+                stmt.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            })
+            .doing("measuring tables")
+        })
+        .unwrap();
+    for (table, bytes) in sizes {
+        let per_file = bytes as f64 / tree.files.len() as f64;
+        println!("  bytes per file in {table:<18} {per_file:>8.1}");
+    }
 }
 
 /// Bytes of the database, whether they are in its file or still in its log.

@@ -84,7 +84,8 @@ fn is_slow(step: &str) -> bool {
     let scan = step.strip_prefix("SCAN ").is_some_and(|what| {
         !(what == "CONSTANT ROW" || what.starts_with('(') || what.contains("CONSTANT ROW"))
     });
-    let open_range = step.starts_with("SEARCH ") && step.ends_with("?)") && !step.contains("=?");
+    let bounded = step.contains("=?") || (step.contains(">?") && step.contains("<?"));
+    let open_range = step.starts_with("SEARCH ") && step.ends_with("?)") && !bounded;
     scan || open_range || step.starts_with("USE TEMP B-TREE") || step.contains("AUTOMATIC")
 }
 

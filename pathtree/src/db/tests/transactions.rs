@@ -201,7 +201,8 @@ fn a_full_disk_is_an_error_and_passes() {
     let Some(BucketError::Database(err)) = full else { panic!("{full:?}") };
     assert!(err.is_full(), "{err:?}");
     let kept = scratch.number("SELECT count(*) FROM buckets");
-    assert_eq!(scratch.db.read(bucket::list).unwrap().len() as i64, kept, "reading goes on");
+    let listed = scratch.db.read(bucket::list).unwrap().len();
+    assert_eq!(i64::try_from(listed), Ok(kept), "reading goes on");
     limit(1 << 30);
     scratch.db.write(|tx| bucket::create(tx, "after", OWNER)).unwrap();
     assert_eq!(scratch.number("SELECT count(*) FROM buckets"), kept + 1);
@@ -223,6 +224,28 @@ fn readers_see_what_was_committed_and_nothing_else() {
         .db
         .read(|conn| conn.execute("DELETE FROM buckets", []).doing("writing where one reads"));
     assert!(refused.is_err());
+}
+
+#[test]
+fn a_glance_sees_what_was_committed_whoever_writes() {
+    let scratch = Scratch::new();
+    let count = "SELECT count(*) FROM buckets";
+    scratch
+        .db
+        .write(|tx| {
+            bucket::create(tx, "photos", OWNER)?;
+            assert_eq!(scratch.db.glance(|conn| number(conn, count))?, 0, "not yet committed");
+            Ok::<_, BucketError>(())
+        })
+        .unwrap();
+    assert_eq!(scratch.db.glance(|conn| number(conn, count)).unwrap(), 1);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        scratch.db.write(|_| -> Result<(), DbError> { panic!("a bug in a transaction") })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(scratch.db.glance(|conn| number(conn, count)).unwrap(), 1);
+    scratch.db.write(|tx| bucket::create(tx, "music", OWNER)).unwrap();
+    assert_eq!(scratch.db.glance(|conn| number(conn, count)).unwrap(), 2);
 }
 
 #[test]

@@ -1,0 +1,288 @@
+//! Readers and writers of one file at once, through the mount: nobody sees a mixture of versions,
+//! nothing older than the last close, and the file keeps its inode number.
+//!
+//! Every version says which it is in each of its words, so that a mixture shows wherever it is.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::fs::{FileExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+    process::Command,
+    ptr, slice, thread,
+};
+
+use tesfs_tests::{Mode, Node, NodePlace, close};
+
+/// Sizes of a version: one that is kept in the database, one that is a file.
+const SIZES: [usize; 2] = [4096, 64 * 1024];
+const CLOSES: u64 = 60;
+const WRITERS: u64 = 4;
+const READERS: usize = 3;
+const OPENS: usize = 250;
+const HELD: usize = 8;
+
+/// A mounted bucket that is taken away in the end.
+struct Rig {
+    node: Option<Node>,
+    place: NodePlace,
+    dir: PathBuf,
+}
+
+impl Rig {
+    /// `None` where nothing can be mounted.
+    fn start(mode: Mode, name: &str) -> Option<Self> {
+        if !Path::new("/dev/fuse").exists() || !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs /dev/fuse and root");
+            return None;
+        }
+        let unique = format!("tesfs-isolation-{name}-{}-{}", mode.name(), std::process::id());
+        let dir = std::env::temp_dir().join(unique);
+        fs::create_dir_all(dir.join("mnt")).unwrap();
+        let place = NodePlace {
+            data_dir: dir.join("data"),
+            mountpoint: dir.join("mnt"),
+            mode,
+            boot_id: None,
+            log: dir.join("log"),
+        };
+        let node = Node::start(&place).unwrap();
+        Some(Self { node: Some(node), place, dir })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.place.mountpoint.join(name)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let ended = self.node.take().map(Node::unmount);
+        if !thread::panicking() {
+            ended.transpose().unwrap();
+            fs::remove_dir_all(&self.dir).unwrap();
+        }
+    }
+}
+
+fn version(id: u64, size: usize) -> Vec<u8> {
+    id.to_le_bytes().repeat(size / 8)
+}
+
+/// Returns the version that all of `bytes` belong to.
+fn one_version(bytes: &[u8], size: usize, what: &str) -> u64 {
+    assert_eq!(bytes.len(), size, "{what}: a version is seen whole");
+    let words = || bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+    let seen: BTreeSet<u64> = words().collect();
+    assert_eq!(seen.len(), 1, "{what}: a mixture of {seen:x?}");
+    words().next().unwrap()
+}
+
+/// Reads a whole file by read(2) and by a mapping; both show one and the same version.
+fn read_version(file: &File, size: usize, what: &str) -> u64 {
+    let mut bytes = vec![0; size + 8];
+    let mut filled = 0;
+    loop {
+        match file.read_at(&mut bytes[filled..], filled as u64).unwrap() {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    let read = one_version(&bytes[..filled], size, what);
+    let mapped = mapped_version(file, size, what);
+    assert_eq!(read, mapped, "{what}: read and mapping agree");
+    read
+}
+
+#[expect(unsafe_code, reason = "a mapping is what is tested")]
+fn mapped_version(file: &File, size: usize, what: &str) -> u64 {
+    let (protection, flags) = (libc::PROT_READ, libc::MAP_SHARED);
+    // SAFETY: a new mapping at an address of the kernel's choice; it is read only within its
+    // length, only while it lasts, and the file is never cut while the test runs.
+    unsafe {
+        let fd = file.as_fd().as_raw_fd();
+        let start = libc::mmap(ptr::null_mut(), size, protection, flags, fd, 0);
+        assert_ne!(start, libc::MAP_FAILED, "{what}: {}", std::io::Error::last_os_error());
+        let bytes = slice::from_raw_parts(start.cast::<u8>(), size).to_vec();
+        assert_eq!(libc::munmap(start, size), 0);
+        one_version(&bytes, size, what)
+    }
+}
+
+fn write_version(path: &Path, id: u64, size: usize) {
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+    for part in version(id, size).chunks(1024) {
+        file.write_all(part).unwrap();
+    }
+    close(file).unwrap();
+}
+
+fn open(path: &Path) -> File {
+    File::open(path).unwrap()
+}
+
+/// Every open after a close sees what was closed, from this process and from another.
+fn a_close_is_seen_by_every_later_open(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "close") else { return };
+    for size in SIZES {
+        let path = rig.file(&format!("file-{size}"));
+        fs::write(&path, version(0, size)).unwrap();
+        let ino = fs::metadata(&path).unwrap().ino();
+        let mut held = Vec::new();
+        for id in 1..=CLOSES {
+            write_version(&path, id, size);
+            let file = open(&path);
+            assert_eq!(read_version(&file, size, "after a close"), id);
+            assert_eq!(fs::metadata(&path).unwrap().ino(), ino);
+            assert_eq!(file.metadata().unwrap().ino(), ino);
+            if id % 6 == 0 {
+                let other = Command::new("od").args(["-An", "-tu8", "-N8"]).arg(&path).output();
+                let said = String::from_utf8(other.unwrap().stdout).unwrap();
+                assert_eq!(said.trim().parse(), Ok(id), "another process");
+            }
+            held.push((id, file));
+            if held.len() > HELD {
+                let (id, file) = held.remove(0);
+                assert_eq!(read_version(&file, size, "a handle held"), id);
+            }
+        }
+    }
+}
+
+/// Readers, among writers that never stop, only ever see whole versions, and none twice backwards.
+fn readers_among_writers_see_whole_versions(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "many") else { return };
+    for size in SIZES {
+        let path = rig.file(&format!("file-{size}"));
+        fs::write(&path, version(0, size)).unwrap();
+        let ino = fs::metadata(&path).unwrap().ino();
+        // Two writers truncate and write at once: their line is a mixture while they do, and so
+        // may be what the first of them closes. Each write is therefore of one version only.
+        let turn = std::sync::Mutex::new(0);
+        thread::scope(|scope| {
+            for writer in 1..=WRITERS {
+                let (path, turn) = (&path, &turn);
+                scope.spawn(move || {
+                    for number in 1..=CLOSES {
+                        let mut last = turn.lock().unwrap();
+                        *last = writer << 32 | number;
+                        write_version(path, *last, size);
+                        let seen = read_version(&open(path), size, "what was just closed");
+                        assert_eq!(seen, *last);
+                    }
+                });
+            }
+            for reader in 0..READERS {
+                let path = &path;
+                scope.spawn(move || read_on(path, size, ino, reader));
+            }
+        });
+        let last = *turn.lock().unwrap();
+        assert_eq!(read_version(&open(&path), size, "in the end"), last);
+    }
+}
+
+fn read_on(path: &Path, size: usize, ino: u64, reader: usize) {
+    let what = format!("reader {reader}");
+    let mut held: Vec<(u64, File)> = Vec::new();
+    for _ in 0..OPENS {
+        let file = open(path);
+        let id = read_version(&file, size, &what);
+        assert_eq!(file.metadata().unwrap().ino(), ino, "{what}: the inode number stays");
+        assert_eq!(file.metadata().unwrap().size(), size as u64);
+        held.push((id, file));
+        if held.len() > HELD {
+            let (id, file) = held.remove(0);
+            let again = read_version(&file, size, &what);
+            assert_eq!(again, id, "{what}: a handle keeps its version");
+        }
+    }
+}
+
+/// Hard links are names of one file: all of them show the version that was closed last.
+fn all_names_show_the_version_closed_last(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "names") else { return };
+    let size = SIZES[1];
+    let (first, second) = (rig.file("first"), rig.file("second"));
+    fs::write(&first, version(0, size)).unwrap();
+    fs::hard_link(&first, &second).unwrap();
+    let ino = fs::metadata(&first).unwrap().ino();
+    let old = open(&first);
+    for id in 1..=CLOSES {
+        let (written, other) = if id % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let held = open(other);
+        write_version(written, id, size);
+        assert_eq!(read_version(&open(other), size, "the other name"), id);
+        assert_eq!(read_version(&held, size, "a handle of the other name"), id - 1);
+        for name in [&first, &second] {
+            let meta = fs::metadata(name).unwrap();
+            assert_eq!((meta.ino(), meta.nlink(), meta.size()), (ino, 2, size as u64));
+        }
+    }
+    assert_eq!(read_version(&old, size, "the first handle"), 0);
+    fs::remove_file(&first).unwrap();
+    assert_eq!(old.metadata().unwrap().nlink(), 1);
+    assert_eq!(read_version(&old, size, "the first handle, its name removed"), 0);
+}
+
+/// Appends by many threads, each open and closed by itself, are all kept.
+fn no_append_is_lost(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "append") else { return };
+    let path = rig.file("log");
+    fs::write(&path, "").unwrap();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let path = &path;
+            scope.spawn(move || {
+                for line in 0..CLOSES * 5 {
+                    let mut file = OpenOptions::new().append(true).open(path).unwrap();
+                    file.write_all(format!("{writer}-{line}\n").as_bytes()).unwrap();
+                    close(file).unwrap();
+                }
+            });
+        }
+    });
+    let text = fs::read_to_string(&path).unwrap();
+    let kept: BTreeSet<&str> = text.lines().collect();
+    let lines = usize::try_from(WRITERS * CLOSES * 5).unwrap();
+    assert_eq!((kept.len(), text.lines().count()), (lines, lines));
+}
+
+/// A size changed by name is a version like any other: older readers keep theirs.
+fn a_truncation_by_name_leaves_readers_alone(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "truncate") else { return };
+    for size in SIZES {
+        let path = rig.file(&format!("file-{size}"));
+        fs::write(&path, version(7, size)).unwrap();
+        let before = open(&path);
+        let by_name = Command::new("truncate").arg("-s").arg("8").arg(&path).status().unwrap();
+        assert!(by_name.success());
+        assert_eq!(read_version(&before, size, "a handle from before"), 7);
+        assert_eq!(fs::metadata(&path).unwrap().size(), 8);
+        assert_eq!(fs::read(&path).unwrap(), version(7, 8));
+        assert_eq!(before.metadata().unwrap().size(), size as u64);
+    }
+}
+
+macro_rules! in_both_modes {
+    ($($name:ident),*) => {
+        mod passthrough {
+            $(#[test] fn $name() { super::$name(tesfs_tests::Mode::Passthrough); })*
+        }
+        mod cached {
+            $(#[test] fn $name() { super::$name(tesfs_tests::Mode::Cached); })*
+        }
+    };
+}
+
+in_both_modes!(
+    a_close_is_seen_by_every_later_open,
+    readers_among_writers_see_whole_versions,
+    all_names_show_the_version_closed_last,
+    no_append_is_lost,
+    a_truncation_by_name_leaves_readers_alone
+);

@@ -1,0 +1,461 @@
+//! The core without a mount, driven as the model wants it.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tesfs_blobs::{GcRequest, Store, VerifyDepth};
+use tesfs_fs::{
+    AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile, OpenWrite, Settler,
+    SettlerSettings, TimeChange, Vfs, VfsOptions, recovery,
+};
+use tesfs_pathtree::{
+    Chain, CheckDepth, Clock, Db, DbSettings, DeviceId, Ino, Name, Synchronous,
+    bucket::{self, Owner},
+    tree::{self, View},
+};
+use tesfs_tests::model::{Allocate, Answer, Driver, Found, How, Made, RenameMode, Seen, XattrEdit};
+
+const USER: Caller = Caller { uid: 1000, gid: 1000, pid: 0 };
+const START_NS: i64 = 1_700_000_000_000_000_000;
+/// More drafts than a case makes.
+const DRAFTS_MAX: usize = 10_000;
+/// Longer than the gap that ends an operation.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// A node without a mount.
+pub(crate) struct Core {
+    dir: TempDir,
+    clock: Clock,
+    db: Arc<Db>,
+    store: Arc<Store>,
+    vfs: Arc<Vfs>,
+    boots: u32,
+}
+
+/// One open file, and the file behind it where that is used directly.
+pub(crate) struct Handle {
+    file: Arc<OpenFile>,
+    behind: Option<Arc<File>>,
+    how: How,
+}
+
+impl Core {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let clock = Clock::manual(START_NS);
+        let (db, store, vfs) = open(dir.path(), &clock, 1);
+        Self { dir, clock, db, store, vfs, boots: 1 }
+    }
+
+    fn resolve(&self, at: &Path) -> Answer<Ino> {
+        at.iter().try_fold(self.vfs.root(), |directory, name| {
+            let name = Name::parse(name).expect("names of the model are names");
+            Ok(self.vfs.lookup(&USER, directory, &name).map_err(|err| err.errno())?.ino)
+        })
+    }
+
+    fn place(&self, at: &Path) -> Answer<(Ino, Name)> {
+        let directory = self.resolve(at.parent().expect("a path with a name"))?;
+        let name = Name::parse(at.file_name().expect("a path with a name"));
+        Ok((directory, name.expect("names of the model are names")))
+    }
+
+    fn opened(&self, file: Arc<OpenFile>, how: How) -> Answer<Handle> {
+        let behind = if how.direct { answer(file.backing())? } else { None };
+        Ok(Handle { file, behind, how })
+    }
+
+    fn change(&self, at: &Path, change: &AttributeChange<'_>) -> Answer<()> {
+        let ino = self.resolve(at)?;
+        answer(self.vfs.set_attributes(&USER, ino, change)).map(drop)
+    }
+
+    /// The draft files whose bytes a power cut leaves alone.
+    fn durable_drafts(&self) -> Result<Vec<u64>, FsError> {
+        self.db.read(|conn| {
+            let records = self.store.draft_records(conn)?;
+            let durable = records.iter().filter(|record| record.durable);
+            let mut kept: Vec<u64> = durable.map(|record| record.number).collect();
+            for number in self.store.unsealed(conn, DRAFTS_MAX)? {
+                let row = self.store.row(conn, number)?.filter(|row| row.settled);
+                kept.extend(row.and_then(|row| row.draft));
+            }
+            Ok(kept)
+        })
+    }
+
+    fn findings(&self) -> Result<Vec<String>, FsError> {
+        let mut findings = self.db.check(CheckDepth::Quick)?;
+        let view = View::main(self.vfs.bucket());
+        let stray = self.db.read(|conn| tree::stray_edges(conn, view))?;
+        findings.extend(stray.iter().map(|ino| format!("stray edge {ino}")));
+        let recount = self.store.recount(tree::REFERENCES_SQL)?;
+        findings.extend(recount.miscounts.iter().map(|wrong| format!("{wrong:?}")));
+        findings.extend(recount.dangling.iter().map(|blob| format!("dangling {blob}")));
+        Ok(findings)
+    }
+
+    fn leftovers(&self) -> Result<Vec<String>, FsError> {
+        let mut findings = Vec::new();
+        let report =
+            self.store.verify(VerifyDepth::Full, &|_| {}, &AtomicBool::new(false))?;
+        findings.extend(report.findings.iter().map(|finding| format!("{finding:?}")));
+        let drafts = files(&self.dir.path().join("drafts"));
+        let filled = drafts.iter().filter(|path| fs::metadata(path).is_ok_and(|it| it.len() > 0));
+        findings.extend(filled.map(|path| format!("{} stays behind", path.display())));
+        let records = self.db.read(|conn| self.store.draft_records(conn))?;
+        findings.extend(records.iter().map(|record| format!("{record:?} stays behind")));
+        if self.vfs.open_files() > 0 {
+            findings.push(format!("{} files are open", self.vfs.open_files()));
+        }
+        Ok(findings)
+    }
+}
+
+impl Driver for Core {
+    type Handle = Handle;
+
+    fn owner(&self) -> (u32, u32) {
+        (USER.uid, USER.gid)
+    }
+
+    fn create(&mut self, at: &Path, mode: u32, how: How) -> Answer<Handle> {
+        let (directory, name) = self.place(at)?;
+        let (_, file) = answer(self.vfs.create(&USER, directory, &name, mode, open_how(how, false)))?;
+        self.opened(file, how)
+    }
+
+    fn make(&mut self, at: &Path, what: Made, target: &[u8], mode: u32) -> Answer<()> {
+        let (directory, name) = self.place(at)?;
+        let (what, mode) = match what {
+            Made::File => (MakeInode::File, mode),
+            Made::Directory => (MakeInode::Directory, mode),
+            Made::Symlink => (MakeInode::Symlink(target.into()), 0o777),
+            Made::Fifo => (MakeInode::Fifo, mode),
+        };
+        answer(self.vfs.make(&USER, directory, &name, &what, mode)).map(drop)
+    }
+
+    fn link(&mut self, from: &Path, to: &Path) -> Answer<()> {
+        let ino = self.resolve(from)?;
+        let (directory, name) = self.place(to)?;
+        answer(self.vfs.link(&USER, ino, directory, &name)).map(drop)
+    }
+
+    fn unlink(&mut self, at: &Path) -> Answer<()> {
+        let (directory, name) = self.place(at)?;
+        answer(self.vfs.unlink(&USER, directory, &name))
+    }
+
+    fn rmdir(&mut self, at: &Path) -> Answer<()> {
+        let (directory, name) = self.place(at)?;
+        answer(self.vfs.rmdir(&USER, directory, &name))
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path, mode: RenameMode) -> Answer<()> {
+        let mode = match mode {
+            RenameMode::Replace => tesfs_fs::RenameMode::Replace,
+            RenameMode::NoReplace => tesfs_fs::RenameMode::NoReplace,
+            RenameMode::Exchange => tesfs_fs::RenameMode::Exchange,
+        };
+        let ((source, old), (target, new)) = (self.place(from)?, self.place(to)?);
+        answer(self.vfs.rename(&USER, (source, &old), (target, &new), mode))
+    }
+
+    fn open_read(&mut self, at: &Path, direct: bool) -> Answer<Handle> {
+        let file = answer(self.vfs.open_read(&USER, self.resolve(at)?))?;
+        self.opened(file, How { direct, ..How::default() })
+    }
+
+    fn open_write(&mut self, at: &Path, how: How, truncate: bool) -> Answer<Handle> {
+        let ino = self.resolve(at)?;
+        let file = answer(self.vfs.open_write(&USER, ino, open_how(how, truncate)))?;
+        self.opened(file, how)
+    }
+
+    fn is_live(&self, handle: &Handle) -> bool {
+        handle.behind.is_some()
+    }
+
+    fn read(&mut self, handle: &Handle) -> Answer<Vec<u8>> {
+        let mut bytes = vec![0; 256 * 1024];
+        let mut filled = 0;
+        loop {
+            let rest = &mut bytes[filled..];
+            let read = match &handle.behind {
+                Some(behind) => behind.read_at(rest, filled as u64).map_err(errno)?,
+                None => answer(handle.file.read_at(filled as u64, rest))?,
+            };
+            filled += read;
+            if read == 0 {
+                bytes.truncate(filled);
+                return Ok(bytes);
+            }
+        }
+    }
+
+    fn write(&mut self, handle: &Handle, offset: u64, data: &[u8]) -> Answer<()> {
+        let Some(behind) = &handle.behind else {
+            let written = answer(handle.file.write_at(offset, data, false))?;
+            assert_eq!(written, data.len(), "the disk is not full");
+            return Ok(());
+        };
+        let end = behind.metadata().map_err(errno)?.len();
+        behind.write_all_at(data, if handle.how.append { end } else { offset }).map_err(errno)?;
+        if handle.how.sync { answer(handle.file.fsync()) } else { Ok(()) }
+    }
+
+    fn resize(&mut self, handle: &Handle, size: u64) -> Answer<()> {
+        let file = Some(&*handle.file);
+        let change = AttributeChange { size: Some(size), file, ..AttributeChange::default() };
+        answer(self.vfs.set_attributes(&USER, handle.file.ino(), &change)).map(drop)
+    }
+
+    fn resize_path(&mut self, at: &Path, size: u64) -> Answer<()> {
+        self.change(at, &AttributeChange { size: Some(size), ..AttributeChange::default() })
+    }
+
+    fn allocate(&mut self, handle: &Handle, mode: Allocate, offset: u64, len: u64) -> Answer<()> {
+        let mode = match mode {
+            Allocate::Extend => tesfs_blobs::Allocate::Extend,
+            Allocate::KeepSize => tesfs_blobs::Allocate::KeepSize,
+            Allocate::PunchHole => tesfs_blobs::Allocate::PunchHole,
+            Allocate::ZeroRange => tesfs_blobs::Allocate::ZeroRange,
+            Allocate::ZeroRangeKeepSize => tesfs_blobs::Allocate::ZeroRangeKeepSize,
+        };
+        answer(handle.file.allocate(mode, offset, len))
+    }
+
+    fn copy(&mut self, from: (&Handle, u64), to: (&Handle, u64), len: u64) -> Answer<u64> {
+        answer(from.0.file.copy_range(from.1, &to.0.file, to.1, len))
+    }
+
+    fn seek(&mut self, handle: &Handle, offset: u64) -> Answer<Found> {
+        let seek = |what| match handle.file.seek(offset, what) {
+            Ok(at) => Ok(Some(at)),
+            Err(FsError::NoData(_)) => Ok(None),
+            Err(err) => Err(err.errno()),
+        };
+        Ok(Found { data: seek(tesfs_fs::Seek::Data)?, hole: seek(tesfs_fs::Seek::Hole)? })
+    }
+
+    fn flush(&mut self, handle: &Handle) -> Answer<()> {
+        answer(handle.file.flush()).map(drop)
+    }
+
+    fn fsync(&mut self, handle: &Handle) -> Answer<()> {
+        answer(handle.file.fsync())
+    }
+
+    fn release(&mut self, handle: Handle) -> Answer<()> {
+        answer(handle.file.flush())?;
+        answer(handle.file.release())
+    }
+
+    fn stat_handle(&mut self, handle: &Handle) -> Answer<Seen> {
+        answer(handle.file.attributes()).map(|shown| seen(&shown))
+    }
+
+    fn chmod(&mut self, at: &Path, mode: u32) -> Answer<()> {
+        self.change(at, &AttributeChange { mode: Some(mode), ..AttributeChange::default() })
+    }
+
+    fn chown(&mut self, at: &Path, uid: Option<u32>, gid: Option<u32>) -> Answer<()> {
+        self.change(at, &AttributeChange { uid, gid, ..AttributeChange::default() })
+    }
+
+    fn set_times(&mut self, at: &Path, atime_ns: i64, mtime_ns: i64) -> Answer<()> {
+        let (atime, mtime) = (Some(TimeChange::At(atime_ns)), Some(TimeChange::At(mtime_ns)));
+        self.change(at, &AttributeChange { atime, mtime, ..AttributeChange::default() })
+    }
+
+    fn set_xattr(&mut self, at: &Path, name: &str, value: &[u8], edit: XattrEdit) -> Answer<()> {
+        let edit = match edit {
+            XattrEdit::Either => tree::XattrEdit::Either,
+            XattrEdit::Create => tree::XattrEdit::Create,
+            XattrEdit::Replace => tree::XattrEdit::Replace,
+        };
+        let ino = self.resolve(at)?;
+        answer(self.vfs.set_xattr(&USER, ino, (name.as_bytes(), value), edit))
+    }
+
+    fn remove_xattr(&mut self, at: &Path, name: &str) -> Answer<()> {
+        let ino = self.resolve(at)?;
+        answer(self.vfs.remove_xattr(&USER, ino, name.as_bytes()))
+    }
+
+    fn stat(&mut self, at: &Path) -> Answer<Seen> {
+        let ino = self.resolve(at)?;
+        let by_number = answer(self.vfs.attributes(ino))?;
+        if at.file_name().is_some() {
+            let (directory, name) = self.place(at)?;
+            let by_name = answer(self.vfs.lookup(&USER, directory, &name))?;
+            assert_eq!(by_name, by_number, "a lookup shows what the number shows");
+            let names = answer(self.vfs.names(ino))?;
+            assert!(names.contains(&(directory, name)), "{names:?} lack a name");
+            if by_name.kind != tesfs_fs::FileKind::Directory {
+                assert_eq!(names.len(), by_name.nlink as usize, "links are names");
+            }
+        }
+        Ok(seen(&by_number))
+    }
+
+    fn list(&mut self, at: &Path) -> Answer<Vec<Vec<u8>>> {
+        let directory = self.resolve(at)?;
+        let listed = answer(self.vfs.list_with_attributes(directory))?;
+        for (entry, shown) in &listed {
+            assert_eq!((entry.ino, entry.kind), (shown.ino, shown.kind), "a listing is true");
+        }
+        Ok(listed.into_iter().map(|(entry, _)| entry.name.as_bytes().into()).collect())
+    }
+
+    fn read_link(&mut self, at: &Path) -> Answer<Vec<u8>> {
+        answer(self.vfs.readlink(self.resolve(at)?))
+    }
+
+    fn xattrs(&mut self, at: &Path) -> Answer<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let ino = self.resolve(at)?;
+        let names = answer(self.vfs.list_xattrs(ino))?;
+        let value = |name: Vec<u8>| Ok((name.clone(), answer(self.vfs.xattr(ino, &name))?));
+        names.into_iter().map(value).collect()
+    }
+
+    fn pause(&mut self) {
+        self.clock.advance(PAUSE);
+    }
+
+    fn seal(&mut self) {
+        let settings = SettlerSettings { delay: Duration::from_secs(3600) };
+        let settler = Settler::start(Arc::clone(&self.db), Arc::clone(&self.store), settings);
+        let settler = settler.expect("a thread for the settler");
+        settler.watch(&self.vfs);
+        settler.settle_now().expect("the disk works");
+    }
+
+    fn collect(&mut self) {
+        self.store.gc(&GcRequest { grace: Duration::ZERO, dry_run: false }).expect("gc works");
+    }
+
+    /// What is on the disk at this moment is copied, and the copy is opened: what the handles and
+    /// the old process do afterwards no longer counts. A power cut empties what was not synced.
+    fn crash(&mut self, handles: Vec<Handle>, power_cut: bool) {
+        let next = tempfile::tempdir().expect("a temporary directory");
+        copy_tree(self.dir.path(), next.path()).expect("a copy of the data directory");
+        if power_cut {
+            self.boots += 1;
+            let kept = self.durable_drafts().expect("a readable database");
+            for draft in files(&next.path().join("drafts")) {
+                let number = draft.file_name().and_then(|name| name.to_str()?.parse().ok());
+                if number.is_none_or(|number| !kept.contains(&number)) {
+                    File::options().write(true).truncate(true).open(draft).expect("a draft");
+                }
+            }
+        }
+        let (db, store, vfs) = open(next.path(), &self.clock, self.boots);
+        drop(handles);
+        self.vfs = vfs;
+        self.store = store;
+        self.db = db;
+        self.dir = next;
+    }
+
+    fn check(&mut self, at_rest: bool) -> Result<(), String> {
+        if std::env::var_os("MODEL_TRACE").is_some() { self.db.read(|conn| { let mut s=conn.prepare_cached("select number,state,refs,settled,draft,size_bytes from blobs").unwrap(); let r: Vec<String> = s.query_map([], |r| Ok(format!("{:?} {:?} {:?} {:?} {:?} {:?}", r.get::<_,i64>(0), r.get::<_,i64>(1), r.get::<_,i64>(2), r.get::<_,i64>(3), r.get::<_,Option<i64>>(4), r.get::<_,i64>(5)))).unwrap().map(|x| x.unwrap()).collect(); eprintln!("{r:#?}"); Ok::<_,FsError>(()) }).unwrap(); }
+        let mut findings = self.findings().map_err(|err| err.to_string())?;
+        if at_rest {
+            findings.extend(self.leftovers().map_err(|err| err.to_string())?);
+        }
+        if findings.is_empty() { Ok(()) } else { Err(findings.join("; ")) }
+    }
+}
+
+fn open(dir: &Path, clock: &Clock, boot: u32) -> (Arc<Db>, Arc<Store>, Arc<Vfs>) {
+    let settings = DbSettings {
+        synchronous: Synchronous::Normal,
+        cache_kib: 2048,
+        mmap_bytes: 0,
+        busy_timeout: Duration::from_secs(5),
+        wal_pages_max: 1000,
+        readers_max: 2,
+    };
+    let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
+    let db = Db::open(&dir.join("node.db"), &schemas, &settings, clock.clone(), DeviceId([0; 32]));
+    let db = Arc::new(db.expect("the database opens"));
+    let store = Arc::new(Store::open(Arc::clone(&db), dir).expect("the store opens"));
+    recovery::recover(&db, &store, &format!("boot {boot}")).expect("recovery succeeds");
+    let found = db.read(|conn| bucket::find(conn, "memories")).expect("a readable database");
+    let owner = Owner { uid: USER.uid, gid: USER.gid };
+    let bucket = found.unwrap_or_else(|| {
+        db.write(|tx| bucket::create(tx, "memories", owner)).expect("a new bucket")
+    });
+    let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), &bucket, &VfsOptions::default());
+    (db, store, vfs.expect("the bucket shows"))
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&to)?;
+            copy_tree(&from, &to)?;
+        } else {
+            copy_file(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// A pool makes and removes its files while they are copied: those are empty.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::metadata(from) {
+        Ok(meta) if meta.len() == 0 => {
+            File::options().write(true).create(true).truncate(false).mode(0o600).open(to).map(drop)
+        }
+        Ok(_) => fs::copy(from, to).map(drop),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(err) => Err(err),
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("a folder of the store");
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+fn open_how(how: How, truncate: bool) -> OpenWrite {
+    let How { append, sync, .. } = how;
+    OpenWrite { read: true, truncate, append, sync, kill_privileges: false }
+}
+
+fn seen(shown: &Attributes) -> Seen {
+    Seen {
+        ino: shown.ino.0,
+        mode: shown.kind.mode_bits() | shown.mode,
+        nlink: shown.nlink.into(),
+        uid: shown.uid,
+        gid: shown.gid,
+        size: shown.size,
+        atime_ns: shown.atime_ns,
+        mtime_ns: shown.mtime_ns,
+    }
+}
+
+fn answer<T>(result: Result<T, FsError>) -> Answer<T> {
+    result.map_err(|err| match err.errno() {
+        libc::EIO => panic!("{}", Chain(&err)),
+        errno => errno,
+    })
+}
+
+fn errno(err: io::Error) -> i32 {
+    err.raw_os_error().unwrap_or(libc::EIO)
+}
