@@ -213,9 +213,7 @@ impl Store {
                 VerifyDepth::Plain => self.check_presence(hash, row.size_bytes),
                 VerifyDepth::Full => self.check_bytes(hash, row.size_bytes, advance),
             },
-            (BlobState::Damaged, ..) => {
-                Ok(Some(Problem::Damaged(self.folders().quarantine.clone())))
-            }
+            (BlobState::Damaged, hash, _) => self.check_damaged(row, hash, depth, advance),
             (BlobState::Absent | BlobState::Draft | BlobState::Local, ..) => Ok(None),
         }
     }
@@ -267,9 +265,40 @@ impl Store {
             Ok(meta) if meta.len() != size_bytes => self.condemn(hash, path).map(Some),
             Ok(_) if outboard_is_whole(&self.folders().outboard(&hash), size_bytes) => Ok(None),
             Ok(_) => Ok(Some(Problem::OutboardMissing)),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Some(Problem::Missing(path))),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => self.gone(hash, path).map(Some),
             Err(err) => Err(err).doing("looking at a blob", &path),
         }
+    }
+
+    /// Looks where the bytes of a damaged blob are now; a good file that somebody put back in
+    /// their place makes it whole again.
+    fn check_damaged(
+        &self,
+        row: &BlobRow,
+        hash: Option<BlobHash>,
+        depth: VerifyDepth,
+        advance: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<Option<Problem>, BlobError> {
+        let hash = match hash {
+            Some(hash) if !self.db().read(|conn| has_data(conn, row.number))? => hash,
+            _ => return Ok(Some(Problem::Damaged(self.db().path().into()))),
+        };
+        let path = self.folders().blob(&hash);
+        if depth == VerifyDepth::Plain || !path.exists() {
+            return self.gone(hash, path).map(Some);
+        }
+        let problem = self.check_bytes(hash, row.size_bytes, advance)?;
+        if problem.as_ref().is_none_or(|problem| *problem == Problem::OutboardMended) {
+            self.db().write(|tx| {
+                tx.prepare_cached(
+                    "UPDATE blobs SET state = 2 WHERE hash = ?1 AND data IS NULL AND hash IS NOT NULL
+                     AND state = 4",
+                )
+                .and_then(|mut stmt| stmt.execute([hash]))
+                .doing("marking a blob whole")
+            })?;
+        }
+        Ok(problem)
     }
 
     /// Hashes a file of the store and compares its outboard on the way.
@@ -283,7 +312,7 @@ impl Store {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                return Ok(Some(Problem::Missing(path)));
+                return self.gone(hash, path).map(Some);
             }
             Err(err) => return Err(err).doing("opening a blob", &path),
         };
@@ -305,6 +334,18 @@ impl Store {
         }
         let mended = self.quarantine().mend_outboard(hash, &file, size_bytes)?;
         Ok(mended.then_some(Problem::OutboardMended))
+    }
+
+    /// Notes that a file is not in its place: in quarantine, or nowhere.
+    fn gone(&self, hash: BlobHash, path: PathBuf) -> Result<Problem, BlobError> {
+        if let Some(kept) = self.quarantine().take(hash)? {
+            return Ok(Problem::Damaged(kept));
+        }
+        let kept = path.file_name().map(|name| self.folders().quarantine.join(name));
+        Ok(match kept.filter(|kept| kept.exists()) {
+            Some(kept) => Problem::Damaged(kept),
+            None => Problem::Missing(path),
+        })
     }
 
     fn condemn(&self, hash: BlobHash, path: PathBuf) -> Result<Problem, BlobError> {
@@ -402,6 +443,13 @@ fn inline_data(conn: &Connection, number: BlobNumber) -> Result<Option<Vec<u8>>,
     conn.prepare_cached("SELECT data FROM blobs WHERE number = ?1 AND state = 0")
         .and_then(|mut stmt| stmt.query_row([number], |row| row.get(0)).optional())
         .doing("reading bytes in a row")
+}
+
+fn has_data(conn: &Connection, number: BlobNumber) -> Result<bool, DbError> {
+    conn.prepare_cached("SELECT data IS NOT NULL FROM blobs WHERE number = ?1")
+        .and_then(|mut stmt| stmt.query_row([number], |row| row.get(0)).optional())
+        .doing("looking for bytes in a row")
+        .map(|found| found.unwrap_or(false))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

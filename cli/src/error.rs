@@ -56,7 +56,7 @@ pub(crate) enum CliError {
     #[error("{written} is not inside a mounted bucket")]
     NotInBucket { written: PathBuf, buckets: Vec<String> },
     #[error("no '{path}' in bucket '{bucket}'")]
-    NoSuchPath { bucket: String, path: String },
+    NoSuchPath { bucket: String, path: String, nearest: Option<String> },
     #[error("'{path}' in bucket '{bucket}' is no directory")]
     NotADirectory { bucket: String, path: String },
     #[error("'..' cannot be used in the path '{path}' inside a bucket")]
@@ -79,6 +79,8 @@ pub(crate) enum CliError {
     SourceMissing { path: PathBuf },
     #[error("{path} is inside a folder that this node mounts")]
     SourceInMount { path: PathBuf },
+    #[error("{path} is the data directory or inside it")]
+    SourceInDataDir { path: PathBuf },
     #[error("{path} exists and is not an empty directory")]
     DestNotEmpty { path: PathBuf },
     #[error("{path} exists already")]
@@ -144,6 +146,7 @@ impl CliError {
             | Self::NamelessMount { .. } => Exit::Usage,
             Self::DataDir(err) => match err {
                 DataDirError::Full { .. } => Exit::Unavailable,
+                DataDirError::DatabaseGone { .. } => Exit::Damaged,
                 DataDirError::NoHome | DataDirError::Io { .. } => Exit::Failure,
                 _ => Exit::Refused,
             },
@@ -183,6 +186,7 @@ impl CliError {
             | Self::MountBusy { .. }
             | Self::RootOnly { .. }
             | Self::SourceInMount { .. }
+            | Self::SourceInDataDir { .. }
             | Self::DestNotEmpty { .. }
             | Self::DestExists { .. }
             | Self::DestInMount { .. }
@@ -213,6 +217,8 @@ fn io_exit(err: &io::Error) -> Exit {
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::DirectoryNotEmpty
         | io::ErrorKind::ReadOnlyFilesystem => Exit::Refused,
+        // Symlinks that lead to each other.
+        _ if err.raw_os_error() == Some(libc::ELOOP) => Exit::Refused,
         _ => Exit::Failure,
     }
 }

@@ -1,5 +1,7 @@
 //! What the operator can do now, for each error that leaves something to do.
 
+use std::{io, path::Path};
+
 use tesfs_fs::fuse::MountError;
 use tesfs_pathtree::{OpenError, bucket::BucketError};
 
@@ -7,6 +9,14 @@ use crate::{
     config::ConfigError, control::ControlError, error::CliError, lock::LockError,
     paths::DataDirError, target::MAIN,
 };
+
+/// For a database that cannot be used: its directory still has everything else.
+const DATABASE_HINT: &str = "nothing was changed; put the file back from a backup, or keep this \
+                             directory and choose another --data-dir";
+
+/// For a disk that is full while something is written into the data directory.
+const FULL_HINT: &str = "make room on the disk of the data directory; nothing that was kept before \
+                         is lost";
 
 impl CliError {
     /// Says what to do, in one or two lines.
@@ -56,6 +66,24 @@ impl CliError {
                 "`tesfs status` shows it; end it before a daemon takes over".to_owned()
             }
             Self::BackgroundEnded => "run it without --background to see why".to_owned(),
+            Self::Database(err) if err.is_full() => FULL_HINT.to_owned(),
+            Self::Blobs(err) if err.is_full() => FULL_HINT.to_owned(),
+            Self::Recovery { source } | Self::Settle { source } | Self::Tree { source, .. }
+                if source.is_full() =>
+            {
+                FULL_HINT.to_owned()
+            }
+            Self::File { source, path, .. } => return file_hint(source, path),
+            Self::SourceMissing { .. } => "`tesfs import SRC DEST` takes what is at SRC".to_owned(),
+            Self::SourceInDataDir { .. } => {
+                "`tesfs export` gets files out; to keep a copy of all, end the node and `cp -a` it"
+                    .to_owned()
+            }
+            Self::BadName { .. } => "choose a shorter or another name".to_owned(),
+            Self::NoSuchPath { nearest: Some(nearest), .. } => format!("did you mean '{nearest}'?"),
+            Self::NoSuchPath { bucket, .. } | Self::NotADirectory { bucket, .. } => {
+                format!("`tesfs mount {bucket} DIR` shows what there is")
+            }
             Self::Recovery { .. } => {
                 "nothing was changed; run with -vv and keep what it says".to_owned()
             }
@@ -88,14 +116,17 @@ fn data_dir_hint(err: &DataDirError) -> Option<String> {
             "run tesfs as that user, or choose another --data-dir".to_owned()
         }
         DataDirError::Foreign { .. } => "give --data-dir an empty or a new directory".to_owned(),
-        DataDirError::ReadOnly { .. } | DataDirError::NotAllowed { .. } => {
-            "choose a --data-dir that you can write to".to_owned()
+        DataDirError::ReadOnly { .. } => {
+            "mount that disk writable, or choose another --data-dir".to_owned()
         }
+        DataDirError::NotAllowed { .. } => "choose a --data-dir that is yours".to_owned(),
+        DataDirError::DatabaseGone { .. } => DATABASE_HINT.to_owned(),
+        DataDirError::NotADirectory { .. } => "choose another --data-dir".to_owned(),
         DataDirError::Full { .. } => {
             "make room on that disk, or choose a --data-dir on another one".to_owned()
         }
         DataDirError::NoHome => "choose one with --data-dir".to_owned(),
-        DataDirError::NotADirectory { .. } | DataDirError::Io { .. } => return None,
+        DataDirError::Io { .. } => return None,
     })
 }
 
@@ -104,11 +135,7 @@ fn open_hint(err: &OpenError) -> Option<String> {
         OpenError::FromTheFuture { .. } => {
             "nothing was changed; use the newer tesfs for this data directory".to_owned()
         }
-        OpenError::NotADatabase { .. } | OpenError::Damaged { .. } => {
-            "nothing was changed; put the file back from a backup, or move it away: the bytes \
-             under blobs/ stay readable"
-                .to_owned()
-        }
+        OpenError::NotADatabase { .. } | OpenError::Damaged { .. } => DATABASE_HINT.to_owned(),
         OpenError::Database { source, .. } if source.is_full() => {
             "make room on the disk of the data directory".to_owned()
         }
@@ -135,6 +162,10 @@ fn bucket_hint(err: &BucketError) -> Option<String> {
             Some("`tesfs bucket list --all` lists them, removed ones too".to_owned())
         }
         BucketError::NameTaken { .. } => Some("choose another name".to_owned()),
+        BucketError::Database(err) if err.is_full() => Some(FULL_HINT.to_owned()),
+        BucketError::BadName { .. } => {
+            Some("letters, digits, spaces and dashes make a name, as in `our photos`".to_owned())
+        }
         _ => None,
     }
 }
@@ -155,12 +186,29 @@ fn unknown_bucket_hint(name: &str, nearest: Option<&str>, known: &[String]) -> S
     }
 }
 
-fn not_in_bucket_hint(written: &std::path::Path, buckets: &[String]) -> String {
+fn not_in_bucket_hint(written: &Path, buckets: &[String]) -> String {
     let typed = written.display().to_string();
     match buckets.iter().find(|bucket| **bucket == typed) {
         Some(bucket) => format!("did you mean the bucket? write `{bucket}:`"),
         None => "write BUCKET:PATH, or a path inside a mounted folder".to_owned(),
     }
+}
+
+fn file_hint(err: &io::Error, path: &Path) -> Option<String> {
+    Some(match err.kind() {
+        io::ErrorKind::NotFound => "make the directory above it first".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("make room on the disk of {}, or choose another one", path.display())
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "choose a path that you may read and write, or run tesfs as its owner".to_owned()
+        }
+        io::ErrorKind::NotADirectory => "choose a path that does not exist yet".to_owned(),
+        _ if err.raw_os_error() == Some(libc::ELOOP) => {
+            "its symlinks lead to each other; name what they should lead to".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 fn mount_hint(err: &MountError) -> Option<String> {
@@ -177,14 +225,18 @@ fn mount_hint(err: &MountError) -> Option<String> {
             "leave --allow-other out, or have root write `user_allow_other` into /etc/fuse.conf"
                 .to_owned()
         }
+        MountError::DeviceDenied => {
+            "its usual mode is 0666: `sudo chmod 666 /dev/fuse`; or mount as root".to_owned()
+        }
         MountError::PermissionDenied { .. } => {
             "choose a folder that is yours; in a container FUSE needs --device /dev/fuse and \
              --cap-add SYS_ADMIN"
                 .to_owned()
         }
-        MountError::AlreadyMounted { dir } => {
-            format!("`tesfs umount {}` takes away what tesfs mounted there", dir.display())
+        MountError::AlreadyMounted { dir, .. } => {
+            format!("choose another folder; `umount {}` takes away what is there", dir.display())
         }
+        MountError::NotADirectory { .. } => "choose an empty or a new directory".to_owned(),
         MountError::Stale { dir, .. } => {
             format!(
                 "`fusermount3 -uz {0}` (or `umount -l {0}` as root) takes it away",

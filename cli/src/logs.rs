@@ -16,6 +16,10 @@ pub(crate) fn begin(verbose: u8, quiet: bool) {
         (false, _) => ("trace", "trace"),
     };
     let mut level = others.to_owned();
+    if verbose == 0 {
+        // What these warn of is in the command's own words already.
+        level.push_str(",tesfs_fs::recovery=error,tesfs_fs::fuse::mount_point=error");
+    }
     for own_crate in ["tesfs", "tesfs_fs", "tesfs_blobs", "tesfs_pathtree"] {
         level.push_str(&format!(",{own_crate}={own}"));
     }

@@ -21,7 +21,7 @@ use tesfs_fs::{
     Settler, SettlerSettings,
     recovery::{self, Recovered},
 };
-use tesfs_pathtree::{Chain, Clock, Db, DeviceId, Identity, bucket, bucket::Bucket};
+use tesfs_pathtree::{Chain, Clock, Db, DeviceId, Identity, OpenError, bucket, bucket::Bucket};
 
 pub(crate) use self::mounts::MountWish;
 use self::{mounts::Mounts, trees::Trees};
@@ -78,7 +78,18 @@ impl Node {
         let settings = config.performance.db_settings();
         let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
         let device = Identity::open(dir.path())?.device();
-        let db = Db::open(&dir.join(DATABASE), &schemas, &settings, clock.clone(), device)?;
+        dir.require_database()?;
+        let database = dir.join(DATABASE);
+        let open = || Db::open(&database, &schemas, &settings, clock.clone(), device);
+        let db = match open() {
+            // What is kept back for deletions is enough to open with.
+            Err(OpenError::Database { source, .. })
+                if source.is_full() && tesfs_fs::give_reserve(&database).unwrap_or(false) =>
+            {
+                open()?
+            }
+            opened => opened?,
+        };
         let db = Arc::new(db);
         let store = Arc::new(Store::open(Arc::clone(&db), dir.path())?);
         let boot_id =

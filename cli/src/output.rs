@@ -118,7 +118,7 @@ impl Teller {
             bar.set_length(step.bytes_total);
         }
         bar.set_position(step.bytes);
-        bar.set_prefix(format!("{} {} files", step.doing, grouped(step.files)));
+        bar.set_prefix(format!("{} {}", step.doing, plural(step.files, "file")));
         bar.set_message(step.current.clone());
     }
 }

@@ -16,6 +16,10 @@ use rustix::{
 
 /// Name of the node database inside the data directory.
 pub(crate) const DATABASE: &str = "node.db";
+/// Name of what SQLite has not merged into the node database yet.
+const DATABASE_WAL: &str = "node.db-wal";
+/// Folders with bytes that the node database knows of.
+const BYTES: [&str; 4] = ["blobs", "drafts", "recovered", "quarantine"];
 /// Name of the lock file; a directory that has one is a data directory.
 pub(crate) const LOCK: &str = "lock";
 /// Name of the control socket.
@@ -42,6 +46,8 @@ pub(crate) enum DataDirError {
     Foreign { path: PathBuf },
     #[error("the data directory {path} is read-only")]
     ReadOnly { path: PathBuf },
+    #[error("{path} is {state}, and the data directory has bytes that it knew of")]
+    DatabaseGone { path: PathBuf, state: &'static str },
     #[error("the disk of the data directory {path} is full")]
     Full { path: PathBuf },
     #[error("you may not {doing} {path}")]
@@ -156,6 +162,24 @@ impl DataDir {
         Ok(())
     }
 
+    /// Refuses to begin a new database where an old one is gone: it would know of nothing that
+    /// is kept here, and gc would delete it.
+    pub(crate) fn require_database(&self) -> Result<(), DataDirError> {
+        let path = self.join(DATABASE);
+        let state = match fs::metadata(&path) {
+            Ok(found) if found.len() > 0 => return Ok(()),
+            Ok(_) => "empty",
+            Err(err) if err.kind() == io::ErrorKind::NotFound => "missing",
+            Err(err) => return Err(DataDirError::from_io("look at", &path, err)),
+        };
+        let wal = fs::metadata(self.join(DATABASE_WAL)).is_ok_and(|found| found.len() > 0);
+        let has_bytes = |name: &&str| holds_files(&self.join(name));
+        if wal || BYTES.iter().any(has_bytes) {
+            return Err(DataDirError::DatabaseGone { path, state });
+        }
+        Ok(())
+    }
+
     fn make_private(&self) -> Result<(), DataDirError> {
         let failed = |err| DataDirError::from_io("make private", &self.0, err);
         let mode = fs::metadata(&self.0).map_err(failed)?.mode() & 0o777;
@@ -164,6 +188,15 @@ impl DataDir {
         }
         Ok(())
     }
+}
+
+/// Whether there is a file in the folder or in one of its folders.
+fn holds_files(dir: &Path) -> bool {
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+    entries(dir).any(|entry| {
+        let path = entry.path();
+        if path.is_dir() { entries(&path).next().is_some() } else { true }
+    })
 }
 
 /// Says where the configuration is: as given, else `$XDG_CONFIG_HOME/tesfs/config.toml`.

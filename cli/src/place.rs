@@ -10,6 +10,7 @@ use tesfs_pathtree::{Ino, Name, bucket::Bucket};
 
 use crate::{
     error::CliError,
+    failure::nearest,
     node::Node,
     target::{Target, WirePath},
 };
@@ -114,10 +115,34 @@ impl Place {
     pub(crate) fn require(&self, vfs: &Vfs) -> Result<Attributes, CliError> {
         match self.find(vfs)? {
             Some(found) => Ok(found),
-            None => {
-                Err(CliError::NoSuchPath { bucket: self.bucket.name.clone(), path: self.path() })
-            }
+            None => Err(CliError::NoSuchPath {
+                bucket: self.bucket.name.clone(),
+                path: self.path(),
+                nearest: self.nearest(vfs),
+            }),
         }
+    }
+
+    /// The path that was probably meant: the first name that is missing is looked for among those
+    /// that are there.
+    fn nearest(&self, vfs: &Vfs) -> Option<String> {
+        let mut directory = vfs.root();
+        for (depth, name) in self.names.iter().enumerate() {
+            if let Ok(next) = vfs.lookup(&owner(), directory, name) {
+                directory = next.ino;
+                continue;
+            }
+            let listed = vfs.list_with_attributes(directory).ok()?;
+            let there: Vec<String> = listed
+                .iter()
+                .map(|(entry, _)| entry.name.as_os_str().display().to_string())
+                .collect();
+            let typed = name.as_os_str().display().to_string();
+            let meant = nearest(&typed, there.iter().map(String::as_str))?;
+            let above = join(&self.names[..depth]);
+            return Some(if above.is_empty() { meant } else { format!("{above}/{meant}") });
+        }
+        None
     }
 
     /// Looks at what is at the place; `None` when its last name, or one before it, is missing.

@@ -167,6 +167,10 @@ fn wait(until: impl Future<Output = ()>) -> Result<(), CliError> {
 fn end(session: &Session, node: &Arc<Node>, server: Server) -> Result<Exit, CliError> {
     let signals = session.signals.clone();
     let before = signals.seen();
+    if before > 0 {
+        // Their open files would be waited for.
+        server.interrupt();
+    }
     let progress = session.progress();
     node.end(&progress, &|| signals.seen() > before);
     drop(server);

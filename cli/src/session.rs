@@ -17,7 +17,7 @@ use crate::{
     node::Node,
     output::{Output, Show as _},
     paths::{DataDir, config_file},
-    progress::Progress,
+    progress::{Interrupted, Progress},
     signals::Signals,
 };
 
@@ -97,6 +97,9 @@ impl Session {
             let dir = DataDir::prepare(&path)?;
             match Lock::take(&dir, self.command) {
                 Ok(lock) => return Ok(Owner::Here(dir, lock)),
+                Err(LockError::Held { .. }) if self.signals.seen() > 0 => {
+                    return Err(Interrupted.into());
+                }
                 Err(LockError::Held { holder, .. }) if began.elapsed() < OWNER_WAIT => {
                     if !said && began.elapsed() > SAY_AFTER {
                         said = true;

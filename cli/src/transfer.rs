@@ -4,6 +4,7 @@ mod copy_file;
 mod copy_in;
 mod copy_out;
 mod host;
+mod keep;
 mod left_out;
 
 use serde::{Deserialize, Serialize};
@@ -47,5 +48,14 @@ enum Stop {
 impl From<Interrupted> for Stop {
     fn from(err: Interrupted) -> Self {
         Self::Fatal(err.into())
+    }
+}
+
+/// The system's reason without its number, for a list that people read.
+fn plainly(err: &std::io::Error) -> String {
+    let text = err.to_string();
+    match text.split_once(" (os error ") {
+        Some((reason, _)) => reason.to_lowercase(),
+        None => text,
     }
 }

@@ -23,6 +23,7 @@ pub use crate::{
     caller::Caller,
     error::FsError,
     open_file::{ContentKey, OpenFile, OpenWrite, Published, Seek},
+    reserve::give_reserve,
     settler::{Settler, SettlerSettings},
     vfs::{FileState, FileStory, Touched, VersionLine, Vfs, VfsOptions},
 };

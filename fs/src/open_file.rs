@@ -193,7 +193,12 @@ impl OpenFile {
     pub fn flush(&self) -> Result<Published, FsError> {
         match &self.role {
             Role::OnLine { line, writes: true, .. } => {
-                self.vfs.publish(&self.caller, line, &mut line.lock())
+                let published = self.vfs.publish(&self.caller, line, &mut line.lock())?;
+                if published == Published::Nothing {
+                    // An empty file that was just created: its birth is promised from now on.
+                    self.vfs.commit_birth()?;
+                }
+                Ok(published)
             }
             Role::OnLine { .. } | Role::Pinned { .. } => Ok(Published::Nothing),
         }

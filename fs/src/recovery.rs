@@ -4,7 +4,7 @@
 //! one the page cache went too: versions whose bytes were not synced fall back to their base. In
 //! both, a draft that was fsynced is published, and the bytes of other drafts are set aside.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, io::ErrorKind, path::PathBuf};
 
 use tesfs_blobs::{BlobError, Draft, DraftRecord, INLINE_MAX, Store};
 use tesfs_pathtree::{
@@ -77,33 +77,50 @@ fn withdraw_unsettled(db: &Db, store: &Store, done: &mut Recovered) -> Result<()
 }
 
 fn withdraw(db: &Db, store: &Store, blob: BlobNumber, done: &mut Recovered) -> Result<(), FsError> {
-    let (withdrawn, draft, name) = db.write(|tx| {
-        let withdrawn = tree::withdraw_blob(tx, blob)?;
-        let name = withdrawn.first().map(|version| name_of(tx, version)).transpose()?.flatten();
-        let mut draft = None;
-        for _ in &withdrawn {
-            draft = store.withdraw(tx, blob)?.or(draft);
-        }
-        if withdrawn.is_empty() {
-            draft = store.withdraw(tx, blob)?;
-        }
-        Ok::<_, FsError>((withdrawn, draft, name))
-    })?;
-    for version in &withdrawn {
+    let lost = db.write(|tx| Lost::withdraw(tx, store, blob))?;
+    for version in &lost.versions {
         tracing::warn!(ino = %version.ino, version = %version.version,
             "a power cut took the bytes of a version: it fell back to the one before");
     }
-    if let Some(draft) = draft {
+    done.recovered.extend(lost.set_aside(store)?);
+    done.withdrawn.extend(lost.versions);
+    Ok(())
+}
+
+/// What is known of a blob whose versions fell back to their bases.
+pub(crate) struct Lost {
+    pub(crate) versions: Vec<Withdrawn>,
+    /// The draft file that no row names any more, and a name for it.
+    draft: Option<(u64, OsString)>,
+}
+
+impl Lost {
+    /// Lets every version of a blob fall back to its base.
+    pub(crate) fn withdraw(
+        tx: &tesfs_pathtree::Tx<'_>,
+        store: &Store,
+        blob: BlobNumber,
+    ) -> Result<Self, FsError> {
+        let versions = tree::withdraw_blob(tx, blob)?;
+        let name = versions.first().map(|version| name_of(tx, version)).transpose()?.flatten();
         let name = name.map_or_else(|| OsString::from("draft"), |name| name.to_os_string());
-        match store.move_to_recovered(draft, &name) {
-            Ok(path) => done.recovered.push(path),
+        let mut draft = None;
+        for _ in 0..versions.len().max(1) {
+            draft = store.withdraw(tx, blob)?.or(draft);
+        }
+        Ok(Self { versions, draft: draft.map(|draft| (draft, name)) })
+    }
+
+    /// Moves the bytes, as far as they are there, to where the user finds them. After the commit.
+    pub(crate) fn set_aside(&self, store: &Store) -> Result<Option<PathBuf>, FsError> {
+        let Some((draft, name)) = &self.draft else { return Ok(None) };
+        match store.move_to_recovered(*draft, name) {
+            Ok(path) => Ok(Some(path)),
             // The power cut may have taken the file as well.
-            Err(BlobError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(err) => return Err(err.into()),
+            Err(BlobError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(err) => Err(err.into()),
         }
     }
-    done.withdrawn.extend(withdrawn);
-    Ok(())
 }
 
 fn name_of(tx: &tesfs_pathtree::Tx<'_>, version: &Withdrawn) -> Result<Option<Name>, FsError> {

@@ -7,10 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs, statvfs};
 
-/// Enough for the write-ahead log of many thousand deletions, and small beside any disk.
-const RESERVE_BYTES: u64 = 64 << 20;
+/// Enough for the write-ahead log of many thousand deletions, and small beside most disks.
+const RESERVE_BYTES_MAX: u64 = 64 << 20;
+/// On a small disk this part of it is kept back.
+const DISK_PART: u64 = 16;
+
+/// Below this the next burst of writes may fill the disk.
+const SCARCE_BYTES: u64 = 8 << 20;
 
 /// A file in the data directory that does nothing but take space.
 pub(crate) struct Reserve {
@@ -30,10 +35,16 @@ impl Reserve {
     /// The disk refused for another reason than a lack of space.
     pub(crate) fn fill(&self) -> io::Result<bool> {
         let file = self.open()?;
-        if file.metadata()?.len() >= RESERVE_BYTES {
+        let disk = fstatvfs(&file)?;
+        let size_bytes = RESERVE_BYTES_MAX.min(disk.f_blocks * disk.f_frsize / DISK_PART);
+        if file.metadata()?.len() >= size_bytes {
             return Ok(true);
         }
-        match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+        // Not tried in vain: whoever writes meanwhile would be refused for the sake of it.
+        if disk.f_bavail * disk.f_frsize < size_bytes {
+            return Ok(false);
+        }
+        match fallocate(&file, FallocateFlags::empty(), 0, size_bytes) {
             Ok(()) => Ok(true),
             // A disk that can not reserve keeps nothing back: holes would be a pretence.
             Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
@@ -59,9 +70,25 @@ impl Reserve {
         Ok(true)
     }
 
+    /// Says whether the disk is nearly full; a disk that does not say is not.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        statvfs(dir).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < SCARCE_BYTES)
+    }
+
     fn open(&self) -> io::Result<File> {
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)
     }
+}
+
+/// Gives away what is kept back beside `database` for deletions; `false` where there is nothing.
+/// The settler takes it again when there is space.
+///
+/// # Errors
+///
+/// The file can not be opened or cut.
+pub fn give_reserve(database: &Path) -> io::Result<bool> {
+    Reserve::beside(database).give()
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use std::{
 };
 
 use tesfs_blobs::Store;
-use tesfs_pathtree::{BlobNumber, Chain, Db, tree};
+use tesfs_pathtree::{BlobNumber, Chain, Db};
 
 use crate::{
     error::FsError,
+    recovery::Lost,
     reserve::Reserve,
     vfs::{Touched, Vfs},
 };
@@ -75,9 +76,17 @@ impl Settler {
         store: Arc<Store>,
         settings: SettlerSettings,
     ) -> std::io::Result<Self> {
-        let reserve = Reserve::beside(db.path());
+        let mut settler = Self::on_request(db, store, settings);
+        let body = Arc::clone(&settler.shared);
+        let thread = thread::Builder::new().name("settler".into()).spawn(move || body.run())?;
+        settler.thread = Some(thread);
+        Ok(settler)
+    }
+
+    /// Returns a settler without a thread: it does something only in [`Settler::settle_now`].
+    pub fn on_request(db: Arc<Db>, store: Arc<Store>, settings: SettlerSettings) -> Self {
         let shared = Arc::new(Shared {
-            reserve,
+            reserve: Reserve::beside(db.path()),
             db,
             store,
             settings,
@@ -86,9 +95,7 @@ impl Settler {
             nap: Mutex::default(),
             stopped: Condvar::new(),
         });
-        let body = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("settler".into()).spawn(move || body.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Self { shared, thread: None }
     }
 
     /// Lets the settler know of a filesystem whose writers it must not disturb.
@@ -227,14 +234,9 @@ impl Shared {
 
     /// Lets the versions of a blob whose bytes can not be kept fall back to their bases.
     fn withdraw(&self, blob: BlobNumber, watched: &[Arc<Vfs>]) -> Result<(), FsError> {
-        let withdrawn = self.db.write_durable(|tx| {
-            let withdrawn = tree::withdraw_blob(tx, blob)?;
-            for _ in &withdrawn {
-                self.store.withdraw(tx, blob)?;
-            }
-            Ok::<_, FsError>(withdrawn)
-        })?;
-        for version in withdrawn {
+        let lost = self.db.write_durable(|tx| Lost::withdraw(tx, &self.store, blob))?;
+        lost.set_aside(&self.store)?;
+        for version in lost.versions {
             tracing::error!(ino = %version.ino, version = %version.version, "version withdrawn");
             for vfs in watched {
                 vfs.announce(&Touched::Inode(version.ino));

@@ -21,7 +21,7 @@ use std::{
 use rustix::fs::statvfs;
 use tesfs_blobs::{DraftFile, Store};
 use tesfs_pathtree::{
-    Db, Ino, NAME_BYTES_MAX, Name, OperationId, Tx,
+    Db, Ino, NAME_BYTES_MAX, Name, OperationId, Room, Tx,
     bucket::Bucket,
     tree::{self, Inode, TreeError, View},
 };
@@ -99,6 +99,7 @@ impl Vfs {
             .ok_or(TreeError::InodeGone(view.root))?;
         let hidden = Hidden::new(db.path());
         let reserve = Reserve::beside(db.path());
+        watch_room(&db);
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             db,
@@ -188,14 +189,34 @@ impl Vfs {
         caller: &Caller,
         change: impl FnOnce(&Tx<'_>, OperationId) -> Result<T, FsError>,
     ) -> Result<T, FsError> {
+        self.change_by(caller, |change| self.db.write(change), change)
+    }
+
+    /// The same, for a change that promises nothing before a later one: see [`Db::write_ahead`].
+    fn change_ahead<T>(
+        &self,
+        caller: &Caller,
+        change: impl FnOnce(&Tx<'_>, OperationId) -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
+        self.change_by(caller, |change| self.db.write_ahead(change), change)
+    }
+
+    fn change_by<T>(
+        &self,
+        caller: &Caller,
+        write: impl FnOnce(&mut dyn FnMut(&Tx<'_>) -> Result<T, FsError>) -> Result<T, FsError>,
+        change: impl FnOnce(&Tx<'_>, OperationId) -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
         if self.options.read_only {
             return Err(FsError::ReadOnly);
         }
         let mut begun = None;
-        let result = self.db.write(|tx| {
-            let (operation, is_new) = self.operations.current(tx, self.view, caller)?;
+        let losses = self.db.losses();
+        let mut change = Some(change);
+        let result = write(&mut |tx| {
+            let (operation, is_new) = self.operations.current(tx, self.view, caller, losses)?;
             begun = is_new.then_some(operation);
-            change(tx, operation)
+            change.take().expect("a transaction runs its change once")(tx, operation)
         });
         if let Some(operation) = begun.filter(|_| result.is_err()) {
             self.operations.forget(operation);
@@ -287,4 +308,17 @@ impl Vfs {
     pub(crate) fn take_limbo(&self) -> Vec<DraftFile> {
         std::mem::take(&mut *self.limbo.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Keeps births that were left to their files' first publish from being lost on a full disk.
+fn watch_room(db: &Db) {
+    let (asked, given) = (Reserve::beside(db.path()), Reserve::beside(db.path()));
+    db.watch_room(Room {
+        is_scarce: Box::new(move || asked.is_scarce()),
+        make: Box::new(move || {
+            if let Err(err) = given.give() {
+                tracing::warn!(error = %err, "the reserve could not be given");
+            }
+        }),
+    });
 }

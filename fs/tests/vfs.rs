@@ -37,6 +37,7 @@ impl Node {
     /// Ends the process without a word and starts again.
     fn killed_and_started(self, boot_id: &str) -> Self {
         let Self { dir, clock, db, store, vfs } = self;
+        db.abandon_ahead();
         drop((db, store, vfs));
         let (db, store, vfs) = open(dir.path(), &clock, boot_id);
         Self { dir, clock, db, store, vfs }
@@ -211,7 +212,7 @@ fn an_fsynced_draft_is_published_by_recovery_and_any_other_is_set_aside() {
         std::mem::forget((synced, lost));
         let node = node.killed_and_started("boot-1");
         assert_eq!(node.read("synced"), pattern(len, 1));
-        assert_eq!(node.read("lost"), b"");
+        assert_eq!(node.find("lost"), None, "it was never closed");
         let root = node.vfs.root();
         let top = node.vfs.lookup(&USER, root, &name(".tesfs")).unwrap().ino;
         let recovered = node.vfs.lookup(&USER, top, &name("recovered")).unwrap().ino;
@@ -359,17 +360,17 @@ fn a_rewritten_file_keeps_its_history() {
 #[test]
 fn a_version_that_an_idle_writer_keeps_open_is_sealed_from_a_copy() {
     let node = Node::new();
+    let delay = Duration::from_secs(1);
+    let settler =
+        Settler::start(Arc::clone(&node.db), Arc::clone(&node.store), SettlerSettings { delay })
+            .unwrap();
+    settler.watch(&node.vfs);
     let writer = node.create("file");
     let backing = writer.backing().unwrap().unwrap();
     writer.write_at(0, &pattern(LARGE, 1), false).unwrap();
     writer.flush().unwrap();
     // Files have the machine's times: a manual clock far ahead makes them long ago.
     node.clock.set(i64::MAX / 2);
-    let delay = Duration::from_secs(1);
-    let settler =
-        Settler::start(Arc::clone(&node.db), Arc::clone(&node.store), SettlerSettings { delay })
-            .unwrap();
-    settler.watch(&node.vfs);
     settler.settle_now().unwrap();
     assert_eq!(node.vfs.story(writer.ino()).unwrap().state, FileState::Durable);
     writer.write_at(0, &pattern(LARGE, 2), false).unwrap();
@@ -379,4 +380,15 @@ fn a_version_that_an_idle_writer_keeps_open_is_sealed_from_a_copy() {
     assert_eq!(node.read("file"), pattern(LARGE, 2));
     assert_eq!(node.vfs.story(writer.ino()).unwrap().versions.len(), 2);
     drop(backing);
+}
+
+#[test]
+fn an_empty_file_that_was_created_and_closed_is_there_after_a_kill() {
+    let node = Node::new();
+    let file = node.create("empty");
+    file.flush().unwrap();
+    // A kill runs no destructor.
+    std::mem::forget(file);
+    let node = node.killed_and_started("boot-1");
+    assert_eq!(node.read("empty"), b"");
 }

@@ -8,11 +8,15 @@ pub mod outbox;
 mod readers;
 mod tx;
 mod wake;
+mod writer;
+mod writing;
 
 use std::{
-    cell::Cell,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, TryLockError},
+    sync::{
+        Mutex, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,12 +31,12 @@ pub use self::{
 };
 use self::{
     readers::Readers,
-    tx::{Reservation, TxState},
+    writer::{End, OpenTransaction, UnstoredActor, Writer},
+    writing::{Writing, is_writing},
 };
 use crate::{
     clock::{Clock, HybridClock},
-    id::{ActorNumber, Ino},
-    identity::DeviceId,
+    id::ActorNumber,
 };
 
 /// How many commits pass between looks at the size of the write-ahead log.
@@ -85,24 +89,27 @@ pub struct Db {
     synchronous: Synchronous,
     wal_bytes_max: u64,
     changed: Wake,
+    /// A transaction was left open: what it did shows on the writer's connection only.
+    is_left_open: AtomicBool,
+    room: OnceLock<Room>,
+    losses: AtomicU64,
 }
 
-struct Writer {
-    conn: Connection,
-    inos: Cell<Reservation>,
-    /// The actor of this run, until a transaction that stamps something has stored it.
-    actor_unstored: Option<UnstoredActor>,
-    /// An event waits in the outbox's stream, so that no other is needed.
-    event_waits: bool,
-    commits: u32,
-}
-
-struct UnstoredActor {
-    device: DeviceId,
-    actor: [u8; 16],
+/// How the disk's room is watched for what is [left open](Db::write_ahead).
+pub struct Room {
+    /// Says whether the disk is nearly full.
+    pub is_scarce: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Gives up space that was kept back for it.
+    pub make: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Db {
+    /// Lets `room` be watched, so that no full disk takes what was acknowledged; the first stays.
+    pub fn watch_room(&self, room: Room) {
+        // A second one would watch the same disk.
+        drop(self.room.set(room));
+    }
+
     /// Returns the file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -135,7 +142,7 @@ impl Db {
         &self,
         change: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact(Durable::No, change)
+        self.transact(End::Commit, change)
     }
 
     /// The same as [`Db::write`], but this commit and every one before it also survive a power
@@ -148,7 +155,7 @@ impl Db {
         &self,
         change: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact(Durable::Yes, change)
+        self.transact(End::CommitDurably, change)
     }
 
     /// Makes every commit so far survive a power cut.
@@ -170,6 +177,7 @@ impl Db {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.commit_ahead()?;
         self.readers.with(query)
     }
 
@@ -177,7 +185,7 @@ impl Db {
     ///
     /// A commit empties the page caches of all other connections, not the writer's own: right
     /// after a change, looking there saves reading those pages again. For a row or two; a long
-    /// query would hold up writers.
+    /// query would hold up writers. Inside of a transaction, ask that.
     ///
     /// # Errors
     ///
@@ -186,6 +194,11 @@ impl Db {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
+        if self.is_left_open.load(Ordering::Acquire) && !is_writing(self) {
+            // Only that connection sees what was left open.
+            let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            return query(&writer.conn);
+        }
         match self.writer.try_lock() {
             Ok(writer) => query(&writer.conn),
             // A panic in an earlier transaction left nothing behind, see `OpenTransaction`.
@@ -194,33 +207,135 @@ impl Db {
         }
     }
 
-    fn transact<T, E: From<DbError>>(
+    /// Runs `change` and leaves its transaction open, for the next one to join and commit.
+    ///
+    /// For a change that promises nothing yet: a file that is being written and was not closed.
+    /// Everybody sees it at once; a death of the process takes it. A failed commit takes it, too,
+    /// and counts as a [loss](Db::losses).
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`; it alone is rolled back then.
+    pub fn write_ahead<T, E: From<DbError>>(
         &self,
-        durable: Durable,
         change: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.transact(End::LeaveOpen, change)
+    }
+
+    /// Commits what [`Db::write_ahead`] left open, if anything was.
+    ///
+    /// # Errors
+    ///
+    /// The commit failed: what was left open is lost.
+    pub fn commit_ahead(&self) -> Result<(), DbError> {
+        if self.is_left_open.load(Ordering::Acquire) && !is_writing(self) {
+            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            self.commit_left_open(&mut writer)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`Db::write_ahead`] left open: what a death of the process does to it.
+    pub fn abandon_ahead(&self) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.abandon_left_open();
+        self.note_left_open(&writer, true);
+    }
+
+    /// Returns how often changes that were left open were lost to a failed commit.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    fn transact<T, E: From<DbError>>(
+        &self,
+        end: End,
+        change: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _writing = Writing::enter(self);
         // A panic in an earlier transaction left nothing behind: `OpenTransaction` saw to that.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Writer { conn, inos, actor_unstored, event_waits, .. } = &mut *writer;
-        let durable = if self.synchronous == Synchronous::Full { Durable::No } else { durable };
-        let open = OpenTransaction::begin(conn, inos, durable)?;
-        let tx = Tx::new(conn, &self.clock, self.actor, inos, TxState::starting(*event_waits));
+        let is_full = self.synchronous == Synchronous::Full;
+        let end = if end == End::CommitDurably && is_full { End::Commit } else { end };
+        if end == End::CommitDurably {
+            // What a commit waits for can not be changed inside of a transaction.
+            self.commit_left_open(&mut writer)?;
+        }
+        let had_left_open = writer.left_open.get().is_some();
+        let result = self.attempt(&mut writer, end, change);
+        self.note_left_open(&writer, had_left_open && result.is_err());
+        result
+    }
+
+    fn attempt<T, E: From<DbError>>(
+        &self,
+        writer: &mut Writer,
+        end: End,
+        change: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let end = self.room_for(writer, end);
+        let start = writer.starting_state();
+        let open = OpenTransaction::begin(writer, end)?;
+        let tx = Tx::new(&writer.conn, &self.clock, self.actor, &writer.inos, start);
         let value = change(&tx)?;
-        if let Some(unstored) = actor_unstored.as_ref().filter(|_| tx.has_stamped()) {
+        if let Some(unstored) = writer.actor_unstored.as_ref()
+            && tx.has_stamped()
+            && !start.stamped
+        {
             store_actor(&tx, self.actor, unstored)?;
         }
         tx.announce_change()?;
         let state = tx.into_state();
-        open.commit()?;
-        *event_waits = state.event_waits;
-        if state.stamped {
-            *actor_unstored = None;
+        if end == End::LeaveOpen {
+            open.leave(state)?;
+        } else {
+            open.commit()?;
+            writer.committed(state);
         }
         if state.changed {
             self.changed.signal();
         }
-        self.bound_wal(&mut writer);
+        if end != End::LeaveOpen {
+            self.bound_wal(writer);
+        }
         Ok(value)
+    }
+
+    /// Sees to it that what is left open can be committed: on a disk that is nearly full nothing
+    /// more is left open, and what is gets the room that is kept for it.
+    fn room_for(&self, writer: &Writer, end: End) -> End {
+        let has_left_open = writer.left_open.get().is_some();
+        let Some(room) = self.room.get().filter(|_| end == End::LeaveOpen || has_left_open) else {
+            return end;
+        };
+        if !(room.is_scarce)() {
+            return end;
+        }
+        if has_left_open {
+            (room.make)();
+        }
+        if end == End::LeaveOpen { End::Commit } else { end }
+    }
+
+    /// Commits what was left open, if anything was.
+    fn commit_left_open(&self, writer: &mut Writer) -> Result<(), DbError> {
+        if writer.left_open.get().is_none() {
+            // A panic may have taken what was there.
+            self.note_left_open(writer, self.is_left_open.load(Ordering::Acquire));
+            return Ok(());
+        }
+        let result = self.attempt(writer, End::Commit, |_| Ok(()));
+        self.note_left_open(writer, result.is_err());
+        result
+    }
+
+    fn note_left_open(&self, writer: &Writer, may_be_lost: bool) {
+        let is_left_open = writer.left_open.get().is_some();
+        self.is_left_open.store(is_left_open, Ordering::Release);
+        if may_be_lost && !is_left_open {
+            self.losses.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Cuts the write-ahead log when readers kept SQLite's own checkpoints from doing it.
@@ -248,63 +363,11 @@ impl Db {
     }
 }
 
-/// Whether a commit waits for the disk although others do not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Durable {
-    No,
-    Yes,
-}
-
-/// A transaction that is rolled back when this is dropped before its commit: after an error and
-/// after a panic alike.
-struct OpenTransaction<'a> {
-    conn: &'a Connection,
-    inos: &'a Cell<Reservation>,
-    /// What the database says is reserved when this one is rolled back.
-    reserved: Ino,
-    durable: Durable,
-}
-
-impl<'a> OpenTransaction<'a> {
-    fn begin(
-        conn: &'a Connection,
-        inos: &'a Cell<Reservation>,
-        durable: Durable,
-    ) -> Result<Self, DbError> {
-        let open = Self { conn, inos, reserved: inos.get().end, durable };
-        if durable == Durable::Yes {
-            set_synchronous(conn, Synchronous::Full)?;
-        }
-        run(conn, "BEGIN IMMEDIATE").doing("beginning a transaction")?;
-        Ok(open)
-    }
-
-    fn commit(mut self) -> Result<(), DbError> {
-        if self.durable == Durable::Yes {
-            // A commit that changes nothing is not written, and what is not written is not synced.
-            run(self.conn, "UPDATE node SET syncs = syncs + 1 WHERE one = 1")
-                .doing("making earlier commits durable")?;
-        }
-        run(self.conn, "COMMIT").doing("committing")?;
-        self.reserved = self.inos.get().end;
-        Ok(())
-    }
-}
-
-impl Drop for OpenTransaction<'_> {
+/// Closing keeps what was left open: nobody was told that it might go.
+impl Drop for Db {
     fn drop(&mut self) {
-        // After a full disk SQLite has rolled back by itself.
-        if !self.conn.is_autocommit()
-            && let Err(err) = run(self.conn, "ROLLBACK")
-        {
-            tracing::error!(error = %Chain(&err), "a transaction could not be rolled back");
-        }
-        // Numbers given out stay given out, whatever became of their rows.
-        self.inos.set(Reservation { end: self.reserved, ..self.inos.get() });
-        if self.durable == Durable::Yes
-            && let Err(err) = set_synchronous(self.conn, Synchronous::Normal)
-        {
-            tracing::error!(error = %Chain(&err), "commits wait for the disk from now on");
+        if let Err(err) = self.commit_ahead() {
+            tracing::error!(error = %Chain(&err), "what was left open could not be committed");
         }
     }
 }

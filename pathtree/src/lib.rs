@@ -15,7 +15,7 @@ pub mod tree;
 pub use crate::{
     clock::Clock,
     db::{
-        Chain, CheckDepth, Db, DbError, DbSettings, Doing, Migration, OpenError, Schema,
+        Chain, CheckDepth, Db, DbError, DbSettings, Doing, Migration, OpenError, Room, Schema,
         Synchronous, Tx, Wake, outbox,
     },
     id::{

@@ -17,7 +17,7 @@ static NOLOGFLUSH: u32 = 2;
 /// How long the disk may stay in use after everybody who used it has ended.
 const AWAY_WITHIN: Duration = Duration::from_secs(10);
 
-/// ext4 in an image file, mounted; unmounted and deleted when dropped.
+/// ext4 in an image file, mounted; unmounted when dropped, the image stays.
 #[derive(Debug)]
 pub struct Disk {
     image: PathBuf,
@@ -100,8 +100,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg("--lazy").arg(&self.dir).status());
-        drop(fs::remove_file(&self.image));
+        drop(Command::new("umount").arg("--lazy").arg("--quiet").arg(&self.dir).status());
     }
 }
 

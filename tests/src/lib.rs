@@ -22,7 +22,7 @@ pub use content::{Word, describe, fill};
 pub use disk::{Disk, DiskError};
 pub use eventually::eventually;
 pub use node::{Mode, Node, NodeError, NodePlace, Verified, detach};
-pub use observation::{Observation, observe};
+pub use observation::{Observation, Seen, observe};
 pub use oracle::{Cut, Violation, reconcile};
 pub use random::Random;
 pub use state::{Bytes, File, FileId, Floor, Piece, State};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::content::describe;
-use crate::observation::Observation;
+use crate::observation::{Observation, Seen};
 use crate::state::{Bytes, File, FileId, Floor, Piece, State};
 
 /// What happened to the node.
@@ -52,12 +52,12 @@ pub fn reconcile(
 fn violations(state: &State, seen: &Observation, cut: Cut) -> Vec<Violation> {
     let mut found = Vec::new();
     for (name, id) in &state.names {
-        let bytes = seen.get(name).map(Vec::as_slice);
+        let bytes = seen.get(name).map(|seen| seen.bytes.as_slice());
         if let Err(what) = check(state, name, *id, bytes, cut) {
             found.push(Violation { name: name.clone(), what });
         }
     }
-    for (name, bytes) in seen {
+    for (name, Seen { bytes, .. }) in seen {
         if !state.names.contains_key(name) && !given_back(state, name, bytes, cut) {
             let what = format!("must not exist, shows {}", describe(bytes, 0));
             found.push(Violation { name: name.clone(), what });
@@ -171,27 +171,26 @@ fn difference(version: &[u8], seen: Option<&[u8]>) -> String {
     )
 }
 
-/// The state to go on from: the names seen, with the bytes seen.
+/// The state to go on from: the names seen, with the bytes seen. One inode is one file.
 fn settle(state: &State, seen: &Observation) -> State {
-    let mut names = BTreeMap::new();
-    let mut files = BTreeMap::new();
-    let mut next = state.files.keys().last().copied().unwrap_or(0);
-    for (name, bytes) in seen {
-        let mut id = state.names.get(name).copied().unwrap_or(FileId::MAX);
-        let whole = File {
+    let mut next = state.files.keys().last().map_or(1, |last| last + 1);
+    let mut by_ino: BTreeMap<u64, FileId> = BTreeMap::new();
+    let (mut names, mut files) = (BTreeMap::new(), BTreeMap::new());
+    for (name, Seen { ino, bytes }) in seen {
+        let id = *by_ino.entry(*ino).or_insert_with(|| {
+            // The number it had, unless another inode goes on with that one already.
+            let known = state.names.get(name).filter(|id| !files.contains_key(*id));
+            known.copied().unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            })
+        });
+        names.insert(name.clone(), id);
+        files.entry(id).or_insert_with(|| File {
             floor: Floor::Whole(Arc::new(bytes.clone())),
             versions: Vec::new(),
             replaced: None,
-        };
-        // Two names of one file differ only if one of them went back to what it had replaced.
-        if id == FileId::MAX
-            || files.get(&id).is_some_and(|other: &File| other.current().as_deref() != Some(bytes))
-        {
-            next += 1;
-            id = next;
-        }
-        names.insert(name.clone(), id);
-        files.insert(id, whole);
+        });
     }
     State { names, files }
 }
@@ -218,7 +217,10 @@ mod tests {
     }
 
     fn seen(files: &[(&str, &[u8])]) -> Observation {
-        files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect()
+        let numbered = files.iter().zip(1..);
+        numbered
+            .map(|((name, bytes), ino)| ((*name).to_owned(), Seen { ino, bytes: bytes.to_vec() }))
+            .collect()
     }
 
     fn holds(state: &State, files: &[(&str, &[u8])], cut: Cut) -> bool {
@@ -257,6 +259,18 @@ mod tests {
         let (mut state, _, second) = two_versions();
         state.names.clear();
         assert!(!holds(&state, &[("a", &second)], Cut::Kill));
+    }
+
+    #[test]
+    fn names_of_one_inode_go_on_as_one_file() {
+        let (mut state, _, second) = two_versions();
+        state.names.insert("b".to_owned(), 1);
+        let mut seen = seen(&[("a", &second), ("b", &second)]);
+        let apart = reconcile(std::slice::from_ref(&state), &seen, Cut::Kill).unwrap();
+        assert_ne!(apart.names["a"], apart.names["b"]);
+        seen.get_mut("b").unwrap().ino = seen["a"].ino;
+        let together = reconcile(&[state], &seen, Cut::Kill).unwrap();
+        assert_eq!(together.names["a"], together.names["b"]);
     }
 
     #[test]

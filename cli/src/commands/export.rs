@@ -70,7 +70,7 @@ impl Request for Export {
             }
             (false, _) => 0,
         };
-        let mut copy = CopyOut::new(&vfs, progress, bytes_total);
+        let mut copy = CopyOut::new(&vfs, progress, bytes_total, &dest);
         if from.kind == FileKind::Directory {
             copy.directory(from, empty_directory(&dest)?)?;
         } else {

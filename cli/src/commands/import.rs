@@ -86,6 +86,9 @@ impl Request for Import {
             std::io::ErrorKind::NotFound => CliError::SourceMissing { path: source.clone() },
             _ => CliError::File { doing: "reading", path: source.clone(), source: err },
         })?;
+        if source.starts_with(node.dir().path()) {
+            return Err(CliError::SourceInDataDir { path: source });
+        }
         let mut forbidden = vec![node.dir().path().to_owned()];
         for mounted in node.mounts().all() {
             if source.starts_with(&mounted.dir) {

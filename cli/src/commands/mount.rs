@@ -1,7 +1,6 @@
 //! Shows a bucket as a folder.
 
 use std::{
-    fs, io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tesfs_fs::{VfsOptions, fuse::MountError};
+use tesfs_fs::{VfsOptions, fuse};
 use tesfs_pathtree::bucket::{self, Bucket, BucketError};
 
 use super::bucket::root_owner;
@@ -100,9 +99,11 @@ impl Request for Mount {
         let dir = crate::paths::resolved(&self.dir.0);
         self.require_allowed(node, &dir)?;
         if let Some(there) = node.mounts().at(&dir) {
-            return Err(MountError::AlreadyMounted { dir: there.dir.clone() }.into());
+            let (bucket, dir) = (there.bucket.name.clone(), there.dir.clone());
+            return Err(CliError::BucketMounted { bucket, dir });
         }
-        require_place(&dir)?;
+        // Before a bucket is made for it; the mount itself looks again.
+        fuse::require_mountable(&dir)?;
         let (bucket, new_bucket) = self.bucket(node, &dir)?;
         if let Some(elsewhere) = node.mounts().of(bucket.number) {
             let dir = elsewhere.dir.clone();
@@ -178,24 +179,6 @@ impl Mount {
         }
         let bucket = node.db().write(|tx| bucket::create(tx, &name, root_owner()))?;
         Ok((bucket, true))
-    }
-}
-
-/// Looks whether a folder could appear at `dir` before a bucket is made for it; the mount itself
-/// looks again.
-fn require_place(dir: &Path) -> Result<(), MountError> {
-    let place = || dir.to_owned();
-    let parent_exists = dir.parent().is_some_and(Path::is_dir);
-    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
-        Ok(false) => Err(MountError::NotEmpty { dir: place() }),
-        Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
-            Err(MountError::NotADirectory { dir: place() })
-        }
-        Err(err) if err.kind() == io::ErrorKind::NotFound && !parent_exists => {
-            Err(MountError::ParentMissing { dir: place() })
-        }
-        // Empty or missing; or stale, or unreadable, which the mount finds words for.
-        Ok(true) | Err(_) => Ok(()),
     }
 }
 

@@ -108,6 +108,11 @@ impl Server {
         Ok(Self { runtime: Some(runtime), tasks, end, stop, requests, dir })
     }
 
+    /// Tells the commands under way to end where they can.
+    pub(crate) fn interrupt(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// How many requests are worked on, and every change of that.
     pub(crate) fn requests(&self) -> watch::Receiver<usize> {
         self.requests.subscribe()
@@ -116,7 +121,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.interrupt();
         if let Err(err) = fs::remove_file(self.dir.join(SOCKET)) {
             tracing::debug!(error = %err, "control socket not removed");
         }
@@ -220,9 +225,7 @@ async fn handle<R: Request>(State(shared): State<Shared>, Json(request): Json<R>
         }
     });
     let opening = lines.recv().await;
-    let only_line = lines.is_closed() && lines.is_empty();
-    let status =
-        if only_line { status.get().copied().unwrap_or(StatusCode::OK) } else { StatusCode::OK };
+    let status = status.get().copied().unwrap_or(StatusCode::OK);
     let body = Lines { opening, lines, _task: tasks };
     (status, [(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response()
 }

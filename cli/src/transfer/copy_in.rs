@@ -10,12 +10,10 @@ use std::{
 };
 
 use rustix::fs::{self, FileType, OFlags, Stat};
-use tesfs_fs::{
-    AttributeChange, Attributes, Caller, FileKind, FsError, MakeInode, TimeChange, Touched, Vfs,
-};
-use tesfs_pathtree::{Chain, Ino, Name, tree::XattrEdit};
+use tesfs_fs::{Attributes, Caller, FileKind, FsError, MakeInode, Touched, Vfs};
+use tesfs_pathtree::{Chain, Ino, Name};
 
-use super::{Counts, DEPTH_MAX, LeftOut, Stop, host};
+use super::{Counts, DEPTH_MAX, LeftOut, Stop, host, plainly};
 use crate::{
     error::CliError,
     place::owner,
@@ -32,7 +30,7 @@ pub(crate) struct CopyIn<'a> {
     /// Whom the bucket takes for the maker.
     pub(super) me: Caller,
     /// Root keeps owners and makes devices; anybody else's files are his own.
-    root: bool,
+    pub(super) root: bool,
     /// What hard links lead to, by device and inode number.
     links: HashMap<(u64, u64), Ino>,
     forbidden: Forbidden,
@@ -223,13 +221,19 @@ impl<'a> CopyIn<'a> {
         {
             return self.hard_link(ino, into, name, there);
         }
+        if let Some(there) = there
+            && self.is_same_special(&there, source, own_name, stat)?
+        {
+            self.counts.unchanged += 1;
+            self.keep_attributes(there.ino, stat, None)?;
+            return Ok(());
+        }
         let ino = match kind {
             FileType::RegularFile => self.file(source, into, own_name, name, stat, there)?,
             FileType::Symlink => {
-                let target = fs::readlinkat(source, own_name, Vec::new())
-                    .map_err(|err| unreadable(err.into()))?;
+                let target = read_link(source, own_name)?;
                 self.counts.symlinks += 1;
-                self.replace(into, name, there, &MakeInode::Symlink(target.into_bytes()), stat)?
+                self.replace(into, name, there, &MakeInode::Symlink(target), stat)?
             }
             FileType::Fifo => {
                 self.counts.special += 1;
@@ -259,6 +263,26 @@ impl<'a> CopyIn<'a> {
     /// Lets a mount of the bucket know that a name leads elsewhere now.
     fn announce(&self, parent: Ino, name: &Name) {
         self.vfs.announce(&Touched::Entry { parent, name: name.clone() });
+    }
+
+    /// Whether the bucket has this symlink, pipe or device already.
+    fn is_same_special(
+        &self,
+        there: &Attributes,
+        source: BorrowedFd<'_>,
+        own_name: &OsStr,
+        stat: &Stat,
+    ) -> Result<bool, Stop> {
+        let same_kind = there.kind == FileKind::of_mode(stat.st_mode);
+        Ok(match there.kind {
+            FileKind::Symlink if same_kind => {
+                let target = self.vfs.readlink(there.ino).map_err(|err| self.refused(err))?;
+                target == read_link(source, own_name)?
+            }
+            FileKind::Fifo => same_kind,
+            FileKind::CharDevice | FileKind::BlockDevice => same_kind && there.rdev == stat.st_rdev,
+            _ => false,
+        })
     }
 
     fn hard_link(
@@ -311,58 +335,6 @@ impl<'a> CopyIn<'a> {
         }
     }
 
-    /// Gives `ino` the mode, owner, times and extended attributes of its source.
-    pub(super) fn keep_attributes(
-        &mut self,
-        ino: Ino,
-        stat: &Stat,
-        source: Option<BorrowedFd<'_>>,
-    ) -> Result<(), Stop> {
-        if let Some(source) = source {
-            self.keep_xattrs(ino, source)?;
-        }
-        let symlink = host::kind(stat) == FileType::Symlink;
-        let (uid, gid) = self.owner_of(stat);
-        let rights = AttributeChange {
-            mode: (!symlink).then_some(stat.st_mode & 0o7777),
-            uid: Some(uid),
-            gid: Some(gid),
-            ..AttributeChange::default()
-        };
-        self.vfs.set_attributes(&self.me, ino, &rights).map_err(|err| self.refused(err))?;
-        // Times alone: they become part of the version that is published next.
-        let times = AttributeChange {
-            atime: Some(TimeChange::At(host::atime_ns(stat))),
-            mtime: Some(TimeChange::At(host::mtime_ns(stat))),
-            ..AttributeChange::default()
-        };
-        self.vfs.set_attributes(&self.me, ino, &times).map_err(|err| self.refused(err))?;
-        Ok(())
-    }
-
-    fn owner_of(&self, stat: &Stat) -> (u32, u32) {
-        if self.root { (stat.st_uid, stat.st_gid) } else { (self.me.uid, self.me.gid) }
-    }
-
-    fn keep_xattrs(&mut self, ino: Ino, source: BorrowedFd<'_>) -> Result<(), Stop> {
-        for name in host::xattr_names(source).map_err(unreadable)? {
-            let Some(value) = host::xattr(source, &name).map_err(unreadable)? else { continue };
-            let bytes = name.to_bytes();
-            // The label of the place a file was in, not of the file.
-            if bytes == b"security.selinux" {
-                continue;
-            }
-            if let Err(err) = self.vfs.set_xattr(&self.me, ino, (bytes, &value), XattrEdit::Either)
-            {
-                let Stop::Skip(reason) = self.refused(err) else { continue };
-                let name = name.to_string_lossy();
-                self.left_out
-                    .add(&self.path, format!("its attribute {name} was not kept: {reason}"));
-            }
-        }
-        Ok(())
-    }
-
     /// What a refusal of the bucket means: some end the work.
     pub(super) fn refused(&self, err: FsError) -> Stop {
         match err.errno() {
@@ -391,8 +363,15 @@ impl<'a> CopyIn<'a> {
     }
 }
 
+fn read_link(source: BorrowedFd<'_>, own_name: &OsStr) -> Result<Vec<u8>, Stop> {
+    match fs::readlinkat(source, own_name, Vec::new()) {
+        Ok(target) => Ok(target.into_bytes()),
+        Err(err) => Err(unreadable(err.into())),
+    }
+}
+
 /// What cannot be read is left out.
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 pub(super) fn unreadable(err: std::io::Error) -> Stop {
-    Stop::Skip(format!("cannot be read: {err}"))
+    Stop::Skip(format!("cannot be read: {}", plainly(&err)))
 }

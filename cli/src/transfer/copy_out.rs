@@ -19,7 +19,7 @@ use rustix::{
 use tesfs_fs::{Attributes, Caller, DirectoryEntry, FileKind, FsError, OpenFile, Seek, Vfs};
 use tesfs_pathtree::{Chain, Ino};
 
-use super::{CHUNK_BYTES, Counts, DEPTH_MAX, LeftOut, Stop, host};
+use super::{CHUNK_BYTES, Counts, DEPTH_MAX, LeftOut, Stop, host, plainly};
 use crate::{
     error::CliError,
     place::owner,
@@ -37,6 +37,8 @@ pub(crate) struct CopyOut<'a> {
     /// Root keeps owners and makes devices.
     root: bool,
     bytes_total: u64,
+    /// Where the copy goes, for messages.
+    dest: &'a Path,
     /// Where further names of a file find it: its first path, from the top of the copy.
     links: HashMap<Ino, PathBuf>,
     /// The path at hand, from the top of the copy.
@@ -54,13 +56,19 @@ struct Frame {
 
 impl<'a> CopyOut<'a> {
     /// A copy out of `vfs`; `bytes_total` is what the progress is measured against.
-    pub(crate) fn new(vfs: &'a Vfs, progress: &'a Progress, bytes_total: u64) -> Self {
+    pub(crate) fn new(
+        vfs: &'a Vfs,
+        progress: &'a Progress,
+        bytes_total: u64,
+        dest: &'a Path,
+    ) -> Self {
         Self {
             vfs,
             progress,
             me: owner(),
             root: rustix::process::geteuid().is_root(),
             bytes_total,
+            dest,
             links: HashMap::new(),
             path: PathBuf::new(),
             counts: Counts::default(),
@@ -292,7 +300,7 @@ impl<'a> CopyOut<'a> {
             };
             if let Err(err) = host::set_xattr(dest, &name, &value) {
                 let name = String::from_utf8_lossy(&name);
-                let reason = format!("its attribute {name} was not kept: {err}");
+                let reason = format!("its attribute {name} was not kept: {}", plainly(&err));
                 self.left_out.add(&self.path, reason);
             }
         }
@@ -316,15 +324,20 @@ impl<'a> CopyOut<'a> {
     /// What a refusal of the destination means: some end the work.
     fn refused_io(&self, err: &std::io::Error) -> Stop {
         match Errno::from_io_error(err) {
-            Some(err @ (Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::IO)) => {
-                Stop::Fatal(self.io_error("exporting", err))
+            Some(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::IO)) => {
+                Stop::Fatal(self.io_error("exporting", errno))
             }
-            _ => Stop::Skip(format!("cannot be written: {err}")),
+            _ => Stop::Skip(format!("cannot be written: {}", plainly(err))),
         }
     }
 
     fn io_error(&self, doing: &'static str, err: Errno) -> CliError {
-        CliError::File { doing, path: self.path.clone(), source: err.into() }
+        // A single file's path is its name, which the destination ends with already.
+        let path = match self.dest.is_dir() {
+            true => self.dest.join(&self.path),
+            false => self.dest.to_owned(),
+        };
+        CliError::File { doing, path, source: err.into() }
     }
 
     fn settle<T>(&mut self, result: Result<T, Stop>) -> Result<Option<T>, CliError> {
@@ -349,6 +362,7 @@ pub(crate) fn empty_directory(path: &Path) -> Result<OwnedFd, CliError> {
         |err: Errno| CliError::File { doing: "making", path: path.into(), source: err.into() };
     match fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
+        Err(Errno::NOTDIR) => return Err(CliError::DestNotEmpty { path: path.into() }),
         Err(err) => return Err(failed(err)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;

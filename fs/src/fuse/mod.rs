@@ -27,5 +27,5 @@ mod table;
 
 pub use self::{
     mount::{Mode, Mount, MountOptions, Passthrough, Unmount, Unmounted},
-    mount_point::{MountError, detach_stale, stale_mount},
+    mount_point::{MountError, detach_stale, require_mountable, stale_mount},
 };

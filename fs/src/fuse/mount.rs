@@ -11,6 +11,7 @@ use std::{
 use fuser::{Config, MountOption, Session, SessionACL};
 use rustix::{
     process::geteuid,
+    system::uname,
     thread::{CapabilitySet, capabilities},
 };
 use tracing::{debug, error, info};
@@ -35,6 +36,9 @@ const READAHEAD_KIB: u32 = 1024;
 
 /// How often a busy mount is tried again while somebody waits for its end.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How long the threads of an unmounted session may take to end: they finish what they do.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether the kernel may read and write files by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,27 +203,40 @@ impl Mount {
     ///
     /// [`MountError::Busy`] where `how` does not wait; the system's refusal.
     pub fn unmount(&self, how: Unmount) -> Result<Unmounted, MountError> {
-        let patience = match how {
-            Unmount::Within(patience) => patience,
-            Unmount::Now | Unmount::Lazy => Duration::ZERO,
-        };
+        match how {
+            Unmount::Now => self
+                .unmount_within(Duration::ZERO)?
+                .ok_or(MountError::Busy { dir: self.dir.clone() }),
+            Unmount::Within(patience) => {
+                self.unmount_within(patience)?.map_or_else(|| self.detach(), Ok)
+            }
+            Unmount::Lazy => self.detach(),
+        }
+    }
+
+    /// Unmounts as soon as nobody uses it; `None` if somebody still does when patience ends.
+    fn unmount_within(&self, patience: Duration) -> Result<Option<Unmounted>, MountError> {
         let deadline = Instant::now() + patience;
-        while how != Unmount::Lazy {
+        loop {
             if self.has_ended() {
-                return Ok(Unmounted::Ended);
+                return Ok(Some(Unmounted::Ended));
             }
             match mount_point::unmount_now(&self.dir) {
-                Ok(()) => return Ok(self.wait_until(Instant::now() + END_PATIENCE)),
+                Ok(()) => return Ok(Some(self.wait_until(Instant::now() + END_PATIENCE))),
                 Err(err) if err.raw_os_error() == Some(libc::EBUSY) => {}
-                Err(err) => return self.not_unmounted(err),
+                Err(err) => return self.not_unmounted(err).map(Some),
             }
-            if Instant::now() >= deadline {
-                if how == Unmount::Now {
-                    return Err(MountError::Busy { dir: self.dir.clone() });
-                }
-                break;
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(None);
             }
-            self.wait_until(deadline.min(Instant::now() + RETRY));
+            self.wait_until(deadline.min(now + RETRY));
+        }
+    }
+
+    fn detach(&self) -> Result<Unmounted, MountError> {
+        if self.has_ended() {
+            return Ok(Unmounted::Ended);
         }
         match mount_point::detach(&self.dir) {
             Ok(()) => Ok(self.wait_until(Instant::now() + RETRY)),
@@ -248,9 +265,6 @@ impl Mount {
         Unmounted::Ended
     }
 }
-
-/// How long the threads of an unmounted session may take to end: they finish what they do.
-const END_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Drop for Mount {
     fn drop(&mut self) {
@@ -309,6 +323,7 @@ fn refused(dir: &Path, err: io::Error) -> MountError {
         return MountError::AllowOtherDenied;
     }
     let is_denied = err.kind() == io::ErrorKind::PermissionDenied
+        || said.contains("no write access")
         || said.contains("Operation not permitted")
         || said.contains("Permission denied");
     match err.kind() {
@@ -320,13 +335,25 @@ fn refused(dir: &Path, err: io::Error) -> MountError {
     }
 }
 
-/// Says whether the kernel would take backing files from this process: it must be privileged, and
-/// not only in a user namespace of its own.
+/// Says whether the kernel may be given backing files.
+///
+/// It takes them from a privileged process only, and not from one that is so only in a user
+/// namespace of its own. And since it does not tell of its writes, it must give each of them a
+/// time of its own, or they could not be told from those that were published.
 fn may_pass_through() -> bool {
     let is_privileged =
         capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
     let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
-    is_privileged && fs::read_to_string("/proc/self/uid_map").is_ok_and(whole)
+    is_privileged
+        && fs::read_to_string("/proc/self/uid_map").is_ok_and(whole)
+        && uname().release().to_str().is_ok_and(has_fine_times)
+}
+
+/// Says whether a kernel of this release gives times finer than its clock's tick to files whose
+/// times were looked at: the first that does is 6.13.
+fn has_fine_times(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(13))
 }
 
 /// Raises what the kernel reads ahead; only root may.
@@ -368,4 +395,19 @@ fn resolver(shared: &Arc<Shared>) -> notify::Resolve {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_with_fine_times_are_known_by_their_release() {
+        for old in ["6.12.0", "6.9-rc1", "5.15.0-91-generic", "nonsense", ""] {
+            assert!(!has_fine_times(old), "{old}");
+        }
+        for new in ["6.13.0", "6.18.44-fc-v657", "7.0", "10.1.2"] {
+            assert!(has_fine_times(new), "{new}");
+        }
+    }
 }

@@ -3,13 +3,13 @@
 use std::{
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statfs, statx},
+    fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, statfs, statx},
     io::Errno,
     mount::{UnmountFlags, unmount},
     process::geteuid,
@@ -31,6 +31,9 @@ pub enum MountError {
     /// The kernel has no FUSE, or the device is not there.
     #[error("{DEVICE} is missing")]
     NoFuseDevice,
+    /// Only other users may open the device.
+    #[error("no permission to open {DEVICE}")]
+    DeviceDenied,
     /// An ordinary user mounts through this program.
     #[error("{FUSERMOUNT} is missing")]
     FusermountMissing,
@@ -62,10 +65,12 @@ pub enum MountError {
         dir: PathBuf,
     },
     /// Something is mounted there.
-    #[error("something is mounted at {dir} already", dir = dir.display())]
+    #[error("something is mounted at {dir} already ({what})", dir = dir.display())]
     AlreadyMounted {
         /// The mount point.
         dir: PathBuf,
+        /// Its source and type, as mount tables show them.
+        what: String,
     },
     /// A killed process left its mount there, and it can not be taken away.
     #[error("{dir} holds the mount of a process that is gone", dir = dir.display())]
@@ -102,7 +107,9 @@ pub fn stale_mount(dir: &Path) -> bool {
 }
 
 fn is_disconnected(result: io::Result<()>) -> bool {
-    result.is_err_and(|err| err.raw_os_error() == Some(libc::ENOTCONN))
+    // The second one while the process is still being taken apart.
+    let gone = [libc::ENOTCONN, libc::ECONNABORTED];
+    result.is_err_and(|err| err.raw_os_error().is_some_and(|errno| gone.contains(&errno)))
 }
 
 /// Takes away the mount that a process which is gone left at `dir`.
@@ -126,42 +133,124 @@ pub(super) struct MountPoint {
 impl MountPoint {
     /// Checks `dir`, makes it if it is missing, and takes away a stale mount.
     pub(super) fn prepare(dir: &Path) -> Result<Self, MountError> {
-        let failed = |doing| move |source| MountError::Io { doing, dir: dir.into(), source };
-        if !Path::new(DEVICE).exists() {
-            return Err(MountError::NoFuseDevice);
-        }
         let was_stale = stale_mount(dir);
+        require_mountable(dir)?;
         if was_stale {
             detach_stale(dir)?;
             warn!(dir = %dir.display(), "took away the mount of a process that is gone");
+            // What was hidden below it.
+            require_mountable(dir)?;
         }
-        match fs::metadata(dir) {
-            Ok(meta) if !meta.is_dir() => {
-                return Err(MountError::NotADirectory { dir: dir.into() });
-            }
-            Ok(_) => {}
-            Err(err) if err.kind() == io::ErrorKind::NotFound => make(dir)?,
-            Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
-                return Err(MountError::ParentMissing { dir: dir.into() });
-            }
-            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(MountError::PermissionDenied { dir: dir.into() });
-            }
-            Err(err) => return Err(failed("looking at")(err)),
+        if !dir.exists() {
+            make(dir)?;
         }
-        let dir = dir.canonicalize().map_err(failed("resolving"))?;
-        if is_mount_root(&dir).map_err(failed("looking at"))? {
-            return Err(MountError::AlreadyMounted { dir });
-        }
-        let mut entries = fs::read_dir(&dir).map_err(failed("listing"))?;
-        if entries.next().is_some() {
-            return Err(MountError::NotEmpty { dir });
-        }
-        if !geteuid().is_root() && !has_fusermount() {
-            return Err(MountError::FusermountMissing);
-        }
+        let resolving = |source| MountError::Io { doing: "resolving", dir: dir.into(), source };
+        let dir = dir.canonicalize().map_err(resolving)?;
         Ok(Self { dir, was_stale })
     }
+}
+
+/// Says whether a bucket could be mounted at `dir`, without changing anything: what is missing
+/// would be made, and a stale mount taken away.
+///
+/// # Errors
+///
+/// [`MountError`] says what is in the way.
+pub fn require_mountable(dir: &Path) -> Result<(), MountError> {
+    require_device()?;
+    if !stale_mount(dir) {
+        require_empty_or_missing(dir)?;
+    }
+    if !geteuid().is_root() && !has_fusermount() {
+        return Err(MountError::FusermountMissing);
+    }
+    Ok(())
+}
+
+/// Only an open tells whether the kernel is behind the device, and lets this process in.
+fn require_device() -> Result<(), MountError> {
+    match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(_) => Ok(()),
+        Err(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Err(MountError::NoFuseDevice),
+        Err(Errno::ACCESS | Errno::PERM) => Err(MountError::DeviceDenied),
+        Err(err) => {
+            Err(MountError::Io { doing: "opening", dir: DEVICE.into(), source: err.into() })
+        }
+    }
+}
+
+fn require_empty_or_missing(dir: &Path) -> Result<(), MountError> {
+    let failed = |doing| {
+        move |source: io::Error| match source.kind() {
+            io::ErrorKind::PermissionDenied => MountError::PermissionDenied { dir: dir.into() },
+            _ => MountError::Io { doing, dir: dir.into(), source },
+        }
+    };
+    match fs::metadata(dir) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Err(MountError::NotADirectory { dir: dir.into() }),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return require_parent(dir),
+        Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
+            let file = dir.ancestors().find(|above| above.exists()).unwrap_or(dir);
+            return Err(MountError::NotADirectory { dir: file.into() });
+        }
+        Err(err) => return Err(failed("looking at")(err)),
+    }
+    if is_mount_root(dir).map_err(failed("looking at"))? {
+        return Err(MountError::AlreadyMounted { dir: dir.into(), what: mounted_at(dir) });
+    }
+    let mut entries = fs::read_dir(dir).map_err(failed("listing"))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(MountError::NotEmpty { dir: dir.into() }),
+    }
+}
+
+/// A missing directory can be made where there is one to make it in, and nothing has its name.
+fn require_parent(dir: &Path) -> Result<(), MountError> {
+    if fs::symlink_metadata(dir).is_ok() {
+        return Err(MountError::NotADirectory { dir: dir.into() });
+    }
+    // The parent of a lone name is the working directory, and written as nothing.
+    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) if !parent.exists() => Err(MountError::ParentMissing { dir: dir.into() }),
+        _ => Ok(()),
+    }
+}
+
+/// Says what is mounted at `dir`, as `source, type`.
+fn mounted_at(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.into());
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let here = table.lines().rev().find_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        let escaped = place.split(' ').nth(4)?;
+        let mut kind = kind.split(' ');
+        let (fs_type, source) = (kind.next()?, kind.next()?);
+        (unescaped(escaped) == dir.as_os_str().as_bytes()).then(|| format!("{source}, {fs_type}"))
+    });
+    here.unwrap_or_else(|| "of an unknown kind".to_owned())
+}
+
+/// Undoes the `\040` of mount tables.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = (first == b'\\').then(|| after.get(..3)).flatten();
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    bytes
 }
 
 fn make(dir: &Path) -> Result<(), MountError> {
@@ -261,7 +350,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(matches!(refusal(&file), MountError::NotADirectory { dir } if dir == file));
         let below_file = file.join("new");
-        assert!(matches!(refusal(&below_file), MountError::ParentMissing { .. }));
+        assert!(matches!(refusal(&below_file), MountError::NotADirectory { dir } if dir == file));
         assert!(matches!(refusal(above.path()), MountError::NotEmpty { .. }));
         assert!(matches!(refusal(Path::new("/proc")), MountError::AlreadyMounted { .. }));
         assert!(!stale_mount(above.path()));

@@ -89,7 +89,8 @@ impl Vfs {
         how: OpenWrite,
     ) -> Result<(Attributes, Arc<OpenFile>), FsError> {
         self.refuse_hidden(parent, name)?;
-        let inode = self.change(caller, |tx, operation| {
+        // The close publishes the file, and what it publishes is promised: only then its birth is.
+        let inode = self.change_ahead(caller, |tx, operation| {
             let parent = self.require_directory(tx, parent)?;
             let new = self.new_inode(caller, &parent, &MakeInode::File, mode)?;
             Ok(tree::create(tx, self.view, operation, &parent, name, &new)?)
@@ -120,6 +121,11 @@ impl Vfs {
     /// Says whether anybody has the inode open for writing.
     pub fn has_writers(&self, ino: Ino) -> bool {
         self.lines.find(ino).is_some()
+    }
+
+    /// Commits a birth that was left to the publish, where there was nothing to publish.
+    pub(crate) fn commit_birth(&self) -> Result<(), FsError> {
+        Ok(self.db.commit_ahead()?)
     }
 
     pub(crate) fn store(&self) -> &Store {

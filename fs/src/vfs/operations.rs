@@ -33,6 +33,8 @@ struct Current {
     id: OperationId,
     first_ns: i64,
     last_ns: i64,
+    /// What the database had lost when it began: it may be among what was lost since.
+    losses: u64,
 }
 
 impl Operations {
@@ -42,12 +44,16 @@ impl Operations {
         tx: &Tx<'_>,
         view: View,
         caller: &Caller,
+        losses: u64,
     ) -> Result<(OperationId, bool), FsError> {
         let session = caller.session();
         let key = (caller.uid, session);
         let now_ns = tx.now_ns();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = current.get_mut(&key).filter(|running| running.goes_on(now_ns)) {
+        if let Some(running) = current
+            .get_mut(&key)
+            .filter(|running| running.goes_on(now_ns) && running.losses == losses)
+        {
             running.last_ns = now_ns;
             return Ok((running.id, false));
         }
@@ -63,7 +69,7 @@ impl Operations {
         };
         let new = NewOperation { who: &who, what: "mount" };
         let id = store_operation(tx, view, tx.next_stamp(), &new)?;
-        current.insert(key, Current { id, first_ns: now_ns, last_ns: now_ns });
+        current.insert(key, Current { id, first_ns: now_ns, last_ns: now_ns, losses });
         Ok((id, true))
     }
 

@@ -90,7 +90,10 @@ impl Vfs {
         };
         let stored = self.change(caller, |tx, operation| {
             let inode = tree::inode(tx, self.view, line.ino)?;
-            if inode.ok_or(TreeError::InodeGone(line.ino))?.nlink == 0 {
+            let is_nameless = inode.ok_or(TreeError::InodeGone(line.ino))?.nlink == 0;
+            // What is written in place is published all the same: history must not claim bytes
+            // that are no longer there.
+            if is_nameless && !(state.frozen && state.shared) {
                 return Ok(None);
             }
             let own_blob = state.own.and_then(|own| own.blob);

@@ -1,8 +1,16 @@
 //! Opens the node database: the one place where pragmas are set.
 
 use std::{
-    cell::Cell, ffi::OsString, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, path::Path,
-    sync::Mutex,
+    cell::Cell,
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -54,6 +62,7 @@ impl Db {
                 actor_unstored: Some(UnstoredActor { device, actor }),
                 event_waits,
                 commits: COMMITS_PER_WAL_CHECK - 1,
+                left_open: Cell::new(None),
             }),
             readers: Readers::new(path, settings),
             clock: HybridClock::starting_above(clock, last),
@@ -61,6 +70,9 @@ impl Db {
             synchronous: settings.synchronous,
             wal_bytes_max: u64::from(settings.wal_pages_max) * PAGE_BYTES * WAL_FORCED_FACTOR,
             changed: Wake::default(),
+            is_left_open: AtomicBool::new(false),
+            room: OnceLock::new(),
+            losses: AtomicU64::new(0),
         })
     }
 }

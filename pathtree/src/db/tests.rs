@@ -1,5 +1,6 @@
-//! The database: opening and refusing, transactions, numbers, the outbox, the bounded log.
+//! The database: opening and refusing, transactions, those left open, numbers, the outbox, the bounded log.
 
+mod ahead;
 mod log;
 mod opening;
 mod outbox;

@@ -105,7 +105,11 @@ fn campaigns(arguments: &Arguments) -> Result<Tally> {
                 println!("{found}\nkept for you: {}", campaign.dir.display());
             }
             (None, true) => println!("FAILED: the broken build was not found out"),
-            (None, false) => fs::remove_dir_all(&campaign.dir).context("cleaning up")?,
+            (None, false) => {
+                let dir = campaign.dir.clone();
+                drop(campaign);
+                fs::remove_dir_all(dir).context("cleaning up")?;
+            }
         }
         if arguments.expect_failure {
             let what = format!("{name} {} finds the broken build out", mode.name());
@@ -203,6 +207,10 @@ impl Campaign {
         }
         drop(node);
         if let Some(disk) = &self.disk {
+            // A machine that boots has no stale mount, which would hold on to the files below.
+            if !self.plain {
+                detach(&self.place.mountpoint);
+            }
             disk.power_on()?;
         }
         self.new_boot();

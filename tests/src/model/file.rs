@@ -161,12 +161,14 @@ impl File {
         }
     }
 
-    /// Makes the line's bytes the current version, if the file has a name.
+    /// Makes the line's bytes the current version, if the file has a name, or if its version's own
+    /// bytes were written.
     pub(super) fn publish(&mut self, named: bool) {
-        let Some(line) = self.line.as_mut().filter(|line| line.dirty && named) else { return };
+        let is_wanted = |line: &&mut Line| line.dirty && (named || line.in_place);
+        let Some(line) = self.line.as_mut().filter(is_wanted) else { return };
         let is_small = line.bytes.len() <= IN_ROW_MAX;
-        let replaces_settled = line.in_place
-            && self.versions.last().is_some_and(|version| version.settled.get());
+        let replaces_settled =
+            line.in_place && self.versions.last().is_some_and(|version| version.settled.get());
         let settled = !line.since_sync.is_empty() || replaces_settled;
         let adopted = line.adopted.take();
         line.in_place = line.live && !is_small && adopted.is_none();

@@ -58,30 +58,110 @@ pub enum XattrEdit {
 /// One thing that is done. Handles are counted, wrapping around.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    Create { at: At, mode: u32, how: How },
-    Make { at: At, what: Made, mode: u32 },
-    Link { from: At, to: At },
-    Unlink { at: At },
-    Rmdir { at: At },
-    Rename { from: At, to: At, mode: RenameMode },
-    OpenRead { at: At, direct: bool },
-    OpenWrite { at: At, how: How, truncate: bool },
+    Create {
+        at: At,
+        mode: u32,
+        how: How,
+    },
+    Make {
+        at: At,
+        what: Made,
+        mode: u32,
+    },
+    Link {
+        from: At,
+        to: At,
+    },
+    Unlink {
+        at: At,
+    },
+    Rmdir {
+        at: At,
+    },
+    Rename {
+        from: At,
+        to: At,
+        mode: RenameMode,
+    },
+    OpenRead {
+        at: At,
+        direct: bool,
+    },
+    OpenWrite {
+        at: At,
+        how: How,
+        truncate: bool,
+    },
     /// The bytes of a file are replaced: opened, emptied, written, closed.
-    Save { at: At, len: usize, fill: u8 },
-    Write { handle: usize, offset: u64, len: usize, fill: u8 },
-    Resize { handle: usize, size: u64 },
-    ResizePath { at: At, size: u64 },
-    Allocate { handle: usize, mode: Allocate, offset: u64, len: u64 },
-    Copy { from: usize, to: usize, offset_in: u64, offset_out: u64, len: u64 },
-    Seek { handle: usize, offset: u64 },
-    Flush { handle: usize },
-    Fsync { handle: usize },
-    Release { handle: usize },
-    Chmod { at: At, mode: u32 },
-    Chown { at: At, uid: Option<u32>, gid: Option<u32> },
-    SetTimes { at: At, atime_ns: i64, mtime_ns: i64 },
-    SetXattr { at: At, name: &'static str, value: Vec<u8>, edit: XattrEdit },
-    RemoveXattr { at: At, name: &'static str },
+    Save {
+        at: At,
+        len: usize,
+        fill: u8,
+    },
+    Write {
+        handle: usize,
+        offset: u64,
+        len: usize,
+        fill: u8,
+    },
+    Resize {
+        handle: usize,
+        size: u64,
+    },
+    ResizePath {
+        at: At,
+        size: u64,
+    },
+    Allocate {
+        handle: usize,
+        mode: Allocate,
+        offset: u64,
+        len: u64,
+    },
+    Copy {
+        from: usize,
+        to: usize,
+        offset_in: u64,
+        offset_out: u64,
+        len: u64,
+    },
+    Seek {
+        handle: usize,
+        offset: u64,
+    },
+    Flush {
+        handle: usize,
+    },
+    Fsync {
+        handle: usize,
+    },
+    Release {
+        handle: usize,
+    },
+    Chmod {
+        at: At,
+        mode: u32,
+    },
+    Chown {
+        at: At,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    },
+    SetTimes {
+        at: At,
+        atime_ns: i64,
+        mtime_ns: i64,
+    },
+    SetXattr {
+        at: At,
+        name: &'static str,
+        value: Vec<u8>,
+        edit: XattrEdit,
+    },
+    RemoveXattr {
+        at: At,
+        name: &'static str,
+    },
     /// Long enough for a new operation to begin.
     Pause,
     /// Everything that is published becomes durable.
@@ -230,8 +310,11 @@ fn attributes() -> impl Strategy<Value = Op> {
     prop_oneof![
         (at(), mode()).prop_map(|(at, mode)| Op::Chmod { at, mode }),
         (at(), owner(), owner()).prop_map(|(at, uid, gid)| Op::Chown { at, uid, gid }),
-        (at(), time_ns(), time_ns())
-            .prop_map(|(at, atime_ns, mtime_ns)| Op::SetTimes { at, atime_ns, mtime_ns }),
+        (at(), time_ns(), time_ns()).prop_map(|(at, atime_ns, mtime_ns)| Op::SetTimes {
+            at,
+            atime_ns,
+            mtime_ns
+        }),
         (at(), xattr(), vec(any::<u8>(), 0..3), xattr_edit())
             .prop_map(|(at, name, value, edit)| Op::SetXattr { at, name, value, edit }),
         (at(), xattr()).prop_map(|(at, name)| Op::RemoveXattr { at, name }),

@@ -85,22 +85,24 @@ impl Places {
     /// Takes the names of the inodes that `is_gone` from them; where a name was another inode's
     /// before, that one gets it back.
     pub(super) fn withdraw(&mut self, is_gone: impl Fn(Id) -> bool) {
-        while let Some(lost) = self.edges.iter().position(|edge| {
-            edge.parent.is_some() && is_gone(edge.inode)
-        }) {
+        while let Some(lost) =
+            self.edges.iter().position(|edge| edge.parent.is_some() && is_gone(edge.inode))
+        {
             let Edge { parent, name, replaced, .. } = self.edges[lost].clone();
             self.remove(lost);
-            let dead = self.edges.iter().enumerate().filter(|(_, edge)| {
-                Some(edge.inode) == replaced && edge.parent.is_none()
-            });
+            let dead = self
+                .edges
+                .iter()
+                .enumerate()
+                .filter(|(_, edge)| Some(edge.inode) == replaced && edge.parent.is_none());
             let newest = dead.max_by_key(|(_, edge)| (edge.name == name, edge.version));
             if let Some((heir, edge)) = newest.map(|(heir, edge)| (heir, edge.clone())) {
                 self.hang(heir, (parent.expect("it was live"), name), edge.replaced);
             }
         }
-        while let Some(stale) = self.edges.iter().position(|edge| {
-            edge.replaced.is_some_and(&is_gone)
-        }) {
+        while let Some(stale) =
+            self.edges.iter().position(|edge| edge.replaced.is_some_and(&is_gone))
+        {
             let gone = self.edges[stale].replaced;
             let above = self.edges.iter().find(|edge| Some(edge.inode) == gone);
             self.edges[stale].replaced =

@@ -50,7 +50,9 @@ pub fn run<D: Driver>(driver: &mut D, ops: &[Op]) -> Same {
     let mut run = Run::new(driver);
     for (nth, op) in ops.iter().enumerate() {
         let in_op = |err: Mismatch| Mismatch(format!("after operation {nth}, {op:?}: {err}"));
-        if std::env::var_os("MODEL_TRACE").is_some() { eprintln!("{nth} {op:?}"); }
+        if std::env::var_os("MODEL_TRACE").is_some() {
+            eprintln!("{nth} {op:?}");
+        }
         run.step(op).map_err(in_op)?;
         run.compare_tree().map_err(in_op)?;
         run.compare_handles().map_err(in_op)?;
@@ -225,9 +227,7 @@ impl<'a, D: Driver> Run<'a, D> {
                 let (want, got) = (self.model.open_read(at), self.driver.open_read(&path, *direct));
                 self.opened(want, got).map(drop)
             }
-            Op::OpenWrite { at, how, truncate } => {
-                self.open_write(at, *how, *truncate).map(drop)
-            }
+            Op::OpenWrite { at, how, truncate } => self.open_write(at, *how, *truncate).map(drop),
             Op::Save { at, len, fill } => {
                 let how = How::default();
                 let opened = match is {
@@ -250,12 +250,7 @@ impl<'a, D: Driver> Run<'a, D> {
         self.opened(want, got)
     }
 
-    fn open_write(
-        &mut self,
-        at: &At,
-        how: How,
-        truncate: bool,
-    ) -> Result<Option<usize>, Mismatch> {
+    fn open_write(&mut self, at: &At, how: How, truncate: bool) -> Result<Option<usize>, Mismatch> {
         let path = self.model.path(at);
         let role = Role::Writer { append: how.append, sync: how.sync };
         let want = self.model.open_write(at, role, truncate);
@@ -522,11 +517,8 @@ impl<D: Driver> Run<'_, D> {
             Ok(bytes) => bytes,
             Err(errno) => return differ(format!("reading says {errno}")),
         };
-        let fits = if file.is_recovering() {
-            file.recovers(&bytes)
-        } else {
-            file.shows(&bytes, named)
-        };
+        let fits =
+            if file.is_recovering() { file.recovers(&bytes) } else { file.shows(&bytes, named) };
         if fits {
             return Ok(());
         }

@@ -35,7 +35,10 @@ pub(super) struct Opened {
 pub(super) enum Role {
     /// Reads these bytes, whatever happens.
     Reader(super::file::Version),
-    Writer { append: bool, sync: bool },
+    Writer {
+        append: bool,
+        sync: bool,
+    },
 }
 
 /// The whole filesystem, as it should be.
@@ -97,9 +100,7 @@ impl Model {
     }
 
     fn require_edge(&self, at: &At) -> Answer<usize> {
-        self.places
-            .find(self.directory(at), at.name)
-            .ok_or_else(|| Refusal(vec![libc::ENOENT]))
+        self.places.find(self.directory(at), at.name).ok_or_else(|| Refusal(vec![libc::ENOENT]))
     }
 
     fn require_file(&mut self, at: &At) -> Answer<Id> {

@@ -138,7 +138,7 @@ impl Bench {
     /// The files that hold the bytes of versions, without their outboards.
     pub(crate) fn blob_files(&self) -> Vec<PathBuf> {
         let files = tree(&self.data_dir().join("blobs"));
-        let is_blob = |path: &PathBuf| path.extension().is_none();
+        let is_blob = |path: &PathBuf| path.is_file() && path.extension().is_none();
         files
             .into_keys()
             .map(|name| self.data_dir().join("blobs").join(name))

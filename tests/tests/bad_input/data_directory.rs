@@ -50,7 +50,7 @@ fn a_read_only_data_directory_is_refused_untouched() {
     disk.remount("ro");
     let message = format!("the data directory {} is read-only", bench.said("data"));
     for args in [&["mount", "keep"][..], &["status"], &["export", "keep:", "back"]] {
-        bench.run(args).refused(4, &message, "choose a --data-dir that you can write to");
+        bench.run(args).refused(4, &message, "mount that disk writable");
     }
     assert!(tree(&bench.data_dir()) == before);
     disk.remount("rw");
@@ -64,7 +64,7 @@ fn a_new_data_directory_on_a_read_only_disk_is_refused() {
     disk.remount("ro");
     let ran = bench.run(&["--data-dir", "disk/data", "bucket", "create", "b"]);
     let message = format!("the data directory {} is read-only", bench.said("disk/data"));
-    ran.refused(4, &message, "choose a --data-dir that you can write to");
+    ran.refused(4, &message, "mount that disk writable");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_place_where_a_user_may_not_write_is_refused() {
     let outsider = Outsider::new(&bench, "");
     let ran = outsider.user(&["--data-dir", "new", "bucket", "create", "b"]);
     let message = format!("you may not make {}", bench.said("new"));
-    ran.refused(4, &message, "choose a --data-dir that you can write to");
+    ran.refused(4, &message, "choose a --data-dir that is yours");
     bench.nothing_is_lost();
 }
 

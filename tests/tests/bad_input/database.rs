@@ -67,7 +67,7 @@ fn a_truncated_database_is_refused_untouched() {
 #[test]
 fn a_file_that_is_no_database_is_refused_untouched() {
     let letter = |path: &Path| fs::write(path, "dear diary, ".repeat(2000)).unwrap();
-    refused(letter, 5, "no database", "put the file back from a backup");
+    refused(letter, 5, "is not a node database", "put the file back from a backup");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_database_of_another_program_is_refused_untouched() {
         fs::remove_file(path).unwrap();
         sql(path, "CREATE TABLE letters (text TEXT); INSERT INTO letters VALUES ('dear')");
     };
-    refused(other, 5, "no database of tesfs", "put the file back from a backup");
+    refused(other, 5, "is not a node database", "put the file back from a backup");
 }
 
 #[test]

@@ -68,6 +68,6 @@ fn an_export_where_a_user_may_not_write_is_refused() {
     let outsider = Outsider::new(&bench, "");
     outsider.user(&["bucket", "create", "his"]).ok();
     let ran = outsider.user(&["export", "his:", "theirs"]);
-    ran.refused(4, &bench.said("theirs"), "that you can write to");
+    ran.refused(4, &bench.said("theirs"), "that you may read and write");
     assert!(!bench.at("theirs").exists());
 }

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use tesfs_tests::{Mode, eventually};
+use tesfs_tests::{Mode, close, eventually};
 
 use crate::bench::{Bench, SOON, large, tree};
 
@@ -66,7 +66,9 @@ fn a_node_killed_between_closes_keeps_every_one_that_returned() {
         let write = || {
             for number in 0..u64::MAX {
                 let path = bench.at("keep").join(number.to_string());
-                if fs::write(path, number.to_le_bytes().repeat(4000)).is_err() {
+                let Ok(mut file) = File::create(path) else { return };
+                let written = file.write_all(&number.to_le_bytes().repeat(4000));
+                if written.and(close(file)).is_err() {
                     return;
                 }
                 closed.store(number + 1, Ordering::SeqCst);

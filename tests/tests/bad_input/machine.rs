@@ -32,7 +32,7 @@ fn a_fuse_device_that_only_root_may_open_is_what_a_user_is_told() {
     let bench = Bench::with_bucket();
     let outsider = Outsider::new(&bench, "chmod 600 machine/fuse");
     let ran = outsider.user(&["mount", "home/folder"]);
-    ran.refused(4, "no permission to open /dev/fuse", "/dev/fuse");
+    ran.refused(4, "no permission to open /dev/fuse", "chmod 666 /dev/fuse");
     outsider.root(&["mount", "keep", "folder", "--background"]).ok();
     outsider.root(&["umount", "folder"]).ok();
     bench.nothing_is_lost();

@@ -41,9 +41,10 @@ fn an_unknown_path_is_refused_with_the_nearest_name() {
         ran.refused(3, "no 'nota.txt' in bucket 'keep'", "did you mean 'note.txt'?");
     }
     let ran = bench.run(&["verify", "keep:below/nothing/at/all"]);
-    ran.refused(3, "no 'below/nothing/at/all' in bucket 'keep'", "keep:");
+    let hint = "`tesfs mount keep DIR` shows what there is";
+    ran.refused(3, "no 'below/nothing/at/all' in bucket 'keep'", hint);
     let ran = bench.run(&["export", "keep:note.txt/below", "back"]);
-    ran.refused(4, "'note.txt' in bucket 'keep' is no directory", "keep:");
+    ran.refused(4, "'note.txt' in bucket 'keep' is no directory", hint);
     bench.nothing_is_lost();
 }
 

@@ -104,9 +104,10 @@ impl<'a> Outsider<'a> {
     fn enter<A: AsRef<OsStr>>(&self, words: &[A]) -> Command {
         let mut command = Command::new("/usr/bin/nsenter");
         self.bench.settle_in(&mut command);
-        let wd = format!("--wd={}", self.bench.at("").display());
         let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
-        command.args([namespace, wd]).arg("--").args(words);
+        // The directory is looked up inside: from outside it shows nothing that is bound there.
+        let inside = format!("--wdns={}", self.bench.at("").display());
+        command.args([namespace, inside]).arg("--").args(words);
         command
     }
 }

@@ -105,8 +105,7 @@ impl Core {
 
     fn leftovers(&self) -> Result<Vec<String>, FsError> {
         let mut findings = Vec::new();
-        let report =
-            self.store.verify(VerifyDepth::Full, &|_| {}, &AtomicBool::new(false))?;
+        let report = self.store.verify(VerifyDepth::Full, &|_| {}, &AtomicBool::new(false))?;
         findings.extend(report.findings.iter().map(|finding| format!("{finding:?}")));
         let drafts = files(&self.dir.path().join("drafts"));
         let filled = drafts.iter().filter(|path| fs::metadata(path).is_ok_and(|it| it.len() > 0));
@@ -129,7 +128,8 @@ impl Driver for Core {
 
     fn create(&mut self, at: &Path, mode: u32, how: How) -> Answer<Handle> {
         let (directory, name) = self.place(at)?;
-        let (_, file) = answer(self.vfs.create(&USER, directory, &name, mode, open_how(how, false)))?;
+        let (_, file) =
+            answer(self.vfs.create(&USER, directory, &name, mode, open_how(how, false)))?;
         self.opened(file, how)
     }
 
@@ -333,9 +333,9 @@ impl Driver for Core {
     }
 
     fn seal(&mut self) {
-        let settings = SettlerSettings { delay: Duration::from_secs(3600) };
-        let settler = Settler::start(Arc::clone(&self.db), Arc::clone(&self.store), settings);
-        let settler = settler.expect("a thread for the settler");
+        let settings = SettlerSettings { delay: Duration::ZERO };
+        let (db, store) = (Arc::clone(&self.db), Arc::clone(&self.store));
+        let settler = Settler::on_request(db, store, settings);
         settler.watch(&self.vfs);
         settler.settle_now().expect("the disk works");
     }
@@ -368,7 +368,34 @@ impl Driver for Core {
     }
 
     fn check(&mut self, at_rest: bool) -> Result<(), String> {
-        if std::env::var_os("MODEL_TRACE").is_some() { self.db.read(|conn| { let mut s=conn.prepare_cached("select number,state,refs,settled,draft,size_bytes from blobs").unwrap(); let r: Vec<String> = s.query_map([], |r| Ok(format!("{:?} {:?} {:?} {:?} {:?} {:?}", r.get::<_,i64>(0), r.get::<_,i64>(1), r.get::<_,i64>(2), r.get::<_,i64>(3), r.get::<_,Option<i64>>(4), r.get::<_,i64>(5)))).unwrap().map(|x| x.unwrap()).collect(); eprintln!("{r:#?}"); Ok::<_,FsError>(()) }).unwrap(); }
+        if std::env::var_os("MODEL_TRACE").is_some() {
+            self.db
+                .read(|conn| {
+                    let mut s = conn
+                        .prepare_cached(
+                            "select number,state,refs,settled,draft,size_bytes from blobs",
+                        )
+                        .unwrap();
+                    let r: Vec<String> = s
+                        .query_map([], |r| {
+                            Ok(format!(
+                                "{:?} {:?} {:?} {:?} {:?} {:?}",
+                                r.get::<_, i64>(0),
+                                r.get::<_, i64>(1),
+                                r.get::<_, i64>(2),
+                                r.get::<_, i64>(3),
+                                r.get::<_, Option<i64>>(4),
+                                r.get::<_, i64>(5)
+                            ))
+                        })
+                        .unwrap()
+                        .map(|x| x.unwrap())
+                        .collect();
+                    eprintln!("{r:#?}");
+                    Ok::<_, FsError>(())
+                })
+                .unwrap();
+        }
         let mut findings = self.findings().map_err(|err| err.to_string())?;
         if at_rest {
             findings.extend(self.leftovers().map_err(|err| err.to_string())?);
@@ -417,6 +444,8 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 /// A pool makes and removes its files while they are copied: those are empty.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     match fs::metadata(from) {
+        // Space that is kept back is nothing but zeros.
+        Ok(_) if from.file_name() == Some("reserve".as_ref()) => Ok(()),
         Ok(meta) if meta.len() == 0 => {
             File::options().write(true).create(true).truncate(false).mode(0o600).open(to).map(drop)
         }

@@ -1,6 +1,6 @@
 //! The smallest cases that the core once failed.
 
-use tesfs_tests::model::{Allocate, At, How, Made, Op, RenameMode, XattrEdit};
+use tesfs_tests::model::{At, How, Op};
 
 use crate::agree;
 
@@ -8,18 +8,17 @@ use crate::agree;
 fn try_it() {
     let at = |directory: usize, name: &'static str| At { directory, name };
     let direct = How { direct: true, ..How::default() };
-    agree(&[
-        Op::Create { at: at(0, "a"), mode: 0o644, how: direct },
-        Op::Save { at: at(0, "a"), len: 40960, fill: 103 },
-        Op::Seal,
-        Op::Fsync { handle: 0 },
-        Op::ResizePath { at: at(0, "a"), size: 16383 },
-    ]);
-    agree(&[
-        Op::Create { at: at(0, "a"), mode: 0o644, how: direct },
-        Op::Save { at: at(0, "a"), len: 40960, fill: 103 },
-        Op::Fsync { handle: 0 },
-        Op::Seal,
-        Op::ResizePath { at: at(0, "a"), size: 16383 },
-    ]);
+    for n in 0..100 {
+        eprintln!("--{n}");
+        agree(&[
+            Op::Create { at: at(0, "b"), mode: 0o644, how: How::default() },
+            Op::Save { at: at(0, "b"), len: 20000, fill: 103 },
+            Op::Write { handle: 1, offset: 1, len: 40960, fill: 229 },
+            Op::Create { at: at(0, "a"), mode: 0o644, how: direct },
+            Op::ResizePath { at: at(0, "a"), size: 40960 },
+            Op::Seal,
+            Op::Seal,
+            Op::Write { handle: 1, offset: 1, len: 1, fill: 229 },
+        ]);
+    }
 }
