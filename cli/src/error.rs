@@ -192,12 +192,15 @@ impl CliError {
             | Self::DestInMount { .. }
             | Self::NodeRuns { .. } => Exit::Refused,
             Self::Control(ControlError::NotAllowed { .. }) => Exit::Refused,
-            Self::File { source, .. } => io_exit(source),
+            Self::Identity(IdentityError::NotAKey { .. }) => Exit::Damaged,
+            Self::Identity(IdentityError::Io { source, .. }) | Self::File { source, .. } => {
+                io_exit(source)
+            }
+            Self::Identity(IdentityError::NoRandomness(_)) => Exit::Failure,
             Self::Tree { source, .. } | Self::Settle { source } | Self::Recovery { source } => {
                 io_exit(&io::Error::from_raw_os_error(source.errno()))
             }
             Self::Lock(LockError::Io { .. })
-            | Self::Identity(_)
             | Self::Control(_)
             | Self::Database(_)
             | Self::Blobs(_)

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use tesfs_fs::fuse::MountError;
-use tesfs_pathtree::{OpenError, bucket::BucketError};
+use tesfs_pathtree::{IdentityError, OpenError, bucket::BucketError};
 
 use crate::{
     config::ConfigError, control::ControlError, error::CliError, lock::LockError,
@@ -66,13 +66,18 @@ impl CliError {
                 "`tesfs status` shows it; end it before a daemon takes over".to_owned()
             }
             Self::BackgroundEnded => "run it without --background to see why".to_owned(),
-            Self::Database(err) if err.is_full() => FULL_HINT.to_owned(),
-            Self::Blobs(err) if err.is_full() => FULL_HINT.to_owned(),
-            Self::Recovery { source } | Self::Settle { source } | Self::Tree { source, .. }
-                if source.is_full() =>
-            {
-                FULL_HINT.to_owned()
+            Self::Identity(err) => return identity_hint(err),
+            err if err.is_full() => FULL_HINT.to_owned(),
+            Self::Recovery { .. } => {
+                "nothing was changed; run with -vv and keep what it says".to_owned()
             }
+            _ => return self.path_hint(),
+        })
+    }
+
+    /// Says what to do about a path that was named.
+    fn path_hint(&self) -> Option<String> {
+        Some(match self {
             Self::File { source, path, .. } => return file_hint(source, path),
             Self::SourceMissing { .. } => "`tesfs import SRC DEST` takes what is at SRC".to_owned(),
             Self::SourceInDataDir { .. } => {
@@ -84,11 +89,20 @@ impl CliError {
             Self::NoSuchPath { bucket, .. } | Self::NotADirectory { bucket, .. } => {
                 format!("`tesfs mount {bucket} DIR` shows what there is")
             }
-            Self::Recovery { .. } => {
-                "nothing was changed; run with -vv and keep what it says".to_owned()
-            }
             _ => return None,
         })
+    }
+
+    /// Whether there was no room for something in the data directory.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Database(err) => err.is_full(),
+            Self::Blobs(err) => err.is_full(),
+            Self::Recovery { source } | Self::Settle { source } | Self::Tree { source, .. } => {
+                source.is_full()
+            }
+            _ => false,
+        }
     }
 }
 
@@ -128,6 +142,18 @@ fn data_dir_hint(err: &DataDirError) -> Option<String> {
         DataDirError::NoHome => "choose one with --data-dir".to_owned(),
         DataDirError::Io { .. } => return None,
     })
+}
+
+fn identity_hint(err: &IdentityError) -> Option<String> {
+    match err {
+        IdentityError::NotAKey { .. } => Some(
+            "put it back from a backup; without it this node becomes a new device: move the file \
+             away, everything else stays"
+                .to_owned(),
+        ),
+        IdentityError::Io { source, path, .. } => file_hint(source, path),
+        IdentityError::NoRandomness(_) => None,
+    }
 }
 
 fn open_hint(err: &OpenError) -> Option<String> {

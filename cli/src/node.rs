@@ -81,14 +81,13 @@ impl Node {
         dir.require_database()?;
         let database = dir.join(DATABASE);
         let open = || Db::open(&database, &schemas, &settings, clock.clone(), device);
-        let db = match open() {
-            // What is kept back for deletions is enough to open with.
-            Err(OpenError::Database { source, .. })
-                if source.is_full() && tesfs_fs::give_reserve(&database).unwrap_or(false) =>
-            {
-                open()?
+        let db = loop {
+            match open() {
+                // What is kept back for deletions is enough to open with.
+                Err(OpenError::Database { source, .. })
+                    if source.is_full() && tesfs_fs::give_reserve(&database).unwrap_or(false) => {}
+                opened => break opened?,
             }
-            opened => opened?,
         };
         let db = Arc::new(db);
         let store = Arc::new(Store::open(Arc::clone(&db), dir.path())?);

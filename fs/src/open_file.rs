@@ -244,11 +244,7 @@ impl OpenFile {
         let mut state = line.lock();
         let old = state.set_len(self.vfs.store().drafts(), size)?;
         old.into_iter().for_each(|file| self.vfs.let_linger(file));
-        if state.frozen && state.shared {
-            // A version's own file was cut: no version may be longer than its file.
-            self.vfs.publish(&self.caller, line, &mut state)?;
-        }
-        Ok(())
+        self.vfs.publish_cut(&self.caller, line, &mut state)
     }
 
     /// Reserves, punches or zeroes a range.

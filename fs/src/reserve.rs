@@ -17,6 +17,9 @@ const DISK_PART: u64 = 16;
 /// Below this the next burst of writes may fill the disk.
 const SCARCE_BYTES: u64 = 8 << 20;
 
+/// Less than this is not worth keeping back.
+const RESERVE_BYTES_MIN: u64 = 128 << 10;
+
 /// A file in the data directory that does nothing but take space.
 pub(crate) struct Reserve {
     path: PathBuf,
@@ -56,17 +59,21 @@ impl Reserve {
         }
     }
 
-    /// Gives the space to whoever deletes something; `false` where it was given already.
+    /// Gives half of the space to whoever needs it now; `false` where all was given already.
+    ///
+    /// Half: others may take what is given before it serves its purpose, and then there is more.
     ///
     /// # Errors
     ///
     /// The file can not be opened or cut.
     pub(crate) fn give(&self) -> io::Result<bool> {
         let file = self.open()?;
-        if file.metadata()?.len() == 0 {
+        let size_bytes = file.metadata()?.len();
+        if size_bytes == 0 {
             return Ok(false);
         }
-        file.set_len(0)?;
+        let half = size_bytes / 2;
+        file.set_len(if half < RESERVE_BYTES_MIN { 0 } else { half })?;
         Ok(true)
     }
 
@@ -81,7 +88,7 @@ impl Reserve {
     }
 }
 
-/// Gives away what is kept back beside `database` for deletions; `false` where there is nothing.
+/// Gives away half of what is kept back beside `database`; `false` where there is nothing.
 /// The settler takes it again when there is space.
 ///
 /// # Errors
@@ -96,12 +103,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reserve_is_taken_once_and_given_once() {
+    fn the_reserve_is_taken_once_and_given_in_halves() {
         let dir = tempfile::tempdir().unwrap();
         let reserve = Reserve::beside(&dir.path().join("node.db"));
         assert!(reserve.fill().unwrap());
         assert!(reserve.fill().unwrap());
+        let size_bytes = || std::fs::metadata(&reserve.path).unwrap().len();
+        let whole = size_bytes();
         assert!(reserve.give().unwrap());
-        assert!(!reserve.give().unwrap());
+        assert_eq!(size_bytes(), whole / 2);
+        while reserve.give().unwrap() {}
+        assert_eq!(size_bytes(), 0);
+        assert!(reserve.fill().unwrap());
+        assert_eq!(size_bytes(), whole);
     }
 }

@@ -230,12 +230,13 @@ impl Vfs {
         caller: &Caller,
         change: impl Fn(&Tx<'_>, OperationId) -> Result<T, FsError>,
     ) -> Result<T, FsError> {
-        match self.change(caller, &change) {
-            Err(err) if err.is_full() && self.reserve.give().unwrap_or(false) => {
-                tracing::warn!("the disk is full: the reserve serves deletions");
-                self.change(caller, &change)
+        loop {
+            match self.change(caller, &change) {
+                Err(err) if err.is_full() && self.reserve.give().unwrap_or(false) => {
+                    tracing::warn!("the disk is full: the reserve serves deletions");
+                }
+                other => return other,
             }
-            other => other,
         }
     }
 

@@ -392,3 +392,25 @@ fn an_empty_file_that_was_created_and_closed_is_there_after_a_kill() {
     let node = node.killed_and_started("boot-1");
     assert_eq!(node.read("empty"), b"");
 }
+
+#[test]
+fn a_new_file_that_was_rewritten_before_it_was_settled_goes_with_a_power_cut() {
+    for shared in [false, true] {
+        let node = Node::new();
+        let first = node.create("file");
+        let backing = shared.then(|| first.backing().unwrap().unwrap());
+        first.write_at(0, &pattern(LARGE, 1), false).unwrap();
+        first.flush().unwrap();
+        // The kernel tells of the release later than of the next open.
+        let how = OpenWrite { truncate: true, ..OpenWrite::default() };
+        let second = node.vfs.open_write(&USER, first.ino(), how).unwrap();
+        first.release().unwrap();
+        second.write_at(0, &pattern(LARGE - 9, 2), false).unwrap();
+        second.flush().unwrap();
+        second.release().unwrap();
+        assert_eq!(node.read("file"), pattern(LARGE - 9, 2));
+        drop(backing);
+        let node = node.killed_and_started("boot-2");
+        assert_eq!(node.find("file"), None, "shared: {shared}");
+    }
+}

@@ -80,10 +80,11 @@ pub struct DbSettings {
 /// wait for it.
 pub struct Db {
     path: PathBuf,
+    /// Closed before the writer, whose close then empties the write-ahead log.
+    readers: Readers,
     /// Protects the one connection that writes, and what its transactions leave behind. Taken
     /// after every lock of the crates above.
     writer: Mutex<Writer>,
-    readers: Readers,
     clock: HybridClock,
     actor: ActorNumber,
     synchronous: Synchronous,

@@ -153,6 +153,10 @@ impl CopyIn<'_> {
 
     /// Takes a file back that did not become whole.
     fn take_back(&self, into: Ino, at: &Name, out: &OpenFile) {
+        // Its bytes first: they may be what fills the disk, and an unlink takes space.
+        if let Err(Stop::Fatal(err)) = self.resize(out, 0) {
+            tracing::debug!(error = %Chain(&err), "unfinished file not emptied");
+        }
         if let Err(err) = self.vfs.unlink(&self.me, into, at) {
             tracing::warn!(error = %Chain(&err), "unfinished file not removed");
         }

@@ -63,10 +63,7 @@ impl Vfs {
                 let mut state = line.lock();
                 let old = state.truncate(self.store.drafts())?;
                 old.into_iter().for_each(|file| self.let_linger(file));
-                if state.frozen && state.shared {
-                    // A version's own file was cut: no version may be longer than its file.
-                    self.publish(caller, line, &mut state)?;
-                }
+                self.publish_cut(caller, line, &mut state)?;
             }
             if how.kill_privileges {
                 self.clear_privileges(caller, ino)?;
@@ -149,9 +146,15 @@ impl Vfs {
         writes: bool,
     ) -> Result<Arc<OpenFile>, FsError> {
         self.hold(ino);
-        let joined = self.lines.join(ino, || {
-            let (inode, base) = self.current(ino)?;
-            Ok(Line::starting(&inode, base))
+        let joined = self.lines.join(ino, || match self.current(ino) {
+            Ok((inode, base)) => Ok(Line::starting(&inode, base)),
+            // Who replaces all bytes needs none of those that are gone.
+            Err(FsError::Blob(err)) if how.truncate && err.is_damage() => {
+                let line = Line::starting(&self.require_inode(ino)?, None);
+                line.lock().forced = true;
+                Ok(line)
+            }
+            Err(err) => Err(err),
         });
         match joined {
             Ok(line) => Ok(self.handle(caller, ino, Role::OnLine { line, how, writes })),

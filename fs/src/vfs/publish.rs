@@ -30,6 +30,16 @@ enum NewBytes {
     },
 }
 
+/// How a version is published.
+#[derive(Clone, Copy, Debug)]
+struct Publish {
+    /// It takes the place of bytes that survive a power cut, so that its own have to before it is
+    /// there.
+    is_promised: bool,
+    /// Its bytes stay in the draft's file even if they would fit into the row.
+    in_place: bool,
+}
+
 impl NewBytes {
     fn size(&self) -> u64 {
         match self {
@@ -61,17 +71,30 @@ impl Vfs {
         state: &mut LineState,
     ) -> Result<Published, FsError> {
         let is_promised = self.is_promised(state)?;
-        self.publish_as(caller, line, state, is_promised)
+        self.publish_as(caller, line, state, Publish { is_promised, in_place: false })
     }
 
-    /// Publishes; a version `is_promised` where it takes the place of bytes that survive a power
-    /// cut, so that its own have to before it is there.
+    /// Publishes that the file of the line's own version was cut: no version may be longer than
+    /// its file. Until the writer's close this is no version to fall back to.
+    pub(crate) fn publish_cut(
+        &self,
+        caller: &Caller,
+        line: &Line,
+        state: &mut LineState,
+    ) -> Result<(), FsError> {
+        if !(state.frozen && state.shared) {
+            return Ok(());
+        }
+        let is_promised = self.is_promised(state)?;
+        self.publish_as(caller, line, state, Publish { is_promised, in_place: true }).map(drop)
+    }
+
     fn publish_as(
         &self,
         caller: &Caller,
         line: &Line,
         state: &mut LineState,
-        is_promised: bool,
+        how: Publish,
     ) -> Result<Published, FsError> {
         if !state.is_dirty()? {
             return Ok(Published::Nothing);
@@ -80,7 +103,7 @@ impl Vfs {
         // What the kernel writes into the file while its bytes are gathered counts as written
         // after this version; only the daemon itself makes an overlay whole.
         let before = state.draft.as_ref().map(Draft::stamp).transpose()?;
-        let bytes = gather(&self.store, state, is_promised)?;
+        let bytes = gather(&self.store, state, how)?;
         let after = state.draft.as_ref().map(Draft::stamp).transpose()?;
         let clean = if state.shared { before } else { after };
         #[cfg(feature = "broken-publish")]
@@ -211,7 +234,8 @@ impl Vfs {
         if state.frozen && state.shared {
             // The file has a version already, which this writer goes on writing: no record is
             // needed to find it again.
-            self.publish_as(caller, line, &mut state, true)?;
+            let how = Publish { is_promised: true, in_place: false };
+            self.publish_as(caller, line, &mut state, how)?;
             return Ok(self.db.sync()?);
         }
         let base_stamp = state.version;
@@ -356,7 +380,8 @@ fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
 }
 
 /// Says what is to be published, and puts it where the version can name it.
-fn gather(store: &Store, state: &mut LineState, is_promised: bool) -> Result<NewBytes, FsError> {
+fn gather(store: &Store, state: &mut LineState, how: Publish) -> Result<NewBytes, FsError> {
+    let Publish { is_promised, in_place } = how;
     let is_synced = state.is_synced()?;
     let Some(draft) = state.draft.as_mut() else {
         return Ok(match &state.base {
@@ -376,10 +401,10 @@ fn gather(store: &Store, state: &mut LineState, is_promised: bool) -> Result<New
         return Err(BlobError::Poisoned { path: draft.draft_file().path().into() }.into());
     }
     let size = draft.size()?;
-    if size == 0 {
+    if size == 0 && !in_place {
         return Ok(NewBytes::None);
     }
-    if size <= INLINE_MAX {
+    if size <= INLINE_MAX && !in_place {
         return Ok(NewBytes::Inline(read_all(|at, buffer| draft.read_at(at, buffer), size)?));
     }
     let is_whole = !draft.is_overlay();

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, path::PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi::SQLITE_IOERR_SHMSIZE};
 
 /// A failed statement or transaction, with what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,10 @@ pub struct DbError {
 impl DbError {
     /// Says whether the disk is full.
     pub fn is_full(&self) -> bool {
+        // The second one is how SQLite says that the index of its log can not grow.
+        let extended = self.source.sqlite_error().map(|err| err.extended_code);
         self.source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            || extended == Some(SQLITE_IOERR_SHMSIZE)
     }
 }
 

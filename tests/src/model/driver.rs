@@ -1,6 +1,6 @@
 //! What a filesystem under test is asked.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::op::{Allocate, How, Made, RenameMode, XattrEdit};
 
@@ -83,8 +83,8 @@ pub trait Driver {
     fn read_link(&mut self, at: &Path) -> Answer<Vec<u8>>;
     fn xattrs(&mut self, at: &Path) -> Answer<BTreeMap<Vec<u8>, Vec<u8>>>;
 
-    /// Lets some seconds pass.
-    fn pause(&mut self);
+    /// Lets time pass, where the driver has the clock.
+    fn pause(&mut self, time: Duration);
     /// Makes everything that is published durable.
     fn seal(&mut self);
     /// Deletes what nothing names.

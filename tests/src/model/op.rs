@@ -162,8 +162,8 @@ pub enum Op {
         at: At,
         name: &'static str,
     },
-    /// Long enough for a new operation to begin.
-    Pause,
+    /// Time passes: enough for a new operation to begin, or for a writer to count as idle.
+    Pause { seconds: u64 },
     /// Everything that is published becomes durable.
     Seal,
     /// What nothing names goes at once.
@@ -197,7 +197,7 @@ fn name() -> impl Strategy<Value = &'static str> {
 
 fn at() -> impl Strategy<Value = At> {
     // The root most of the time: that is where names collide.
-    (prop_oneof![2 => Just(0), 1 => 0..6_usize], name())
+    (prop_oneof![3 => Just(0), 1 => 0..6_usize], name())
         .prop_map(|(directory, name)| At { directory, name })
 }
 
@@ -323,14 +323,15 @@ fn attributes() -> impl Strategy<Value = Op> {
 
 /// What a node does beside its clients.
 fn upkeep() -> impl Strategy<Value = Op> {
-    prop_oneof![1 => Just(Op::Pause), 2 => Just(Op::Seal), 1 => Just(Op::Collect)]
+    let pause = prop::sample::select(vec![3, 60]).prop_map(|seconds| Op::Pause { seconds });
+    prop_oneof![2 => pause, 2 => Just(Op::Seal), 1 => Just(Op::Collect)]
 }
 
 /// How the node ends and starts again, where it can.
 fn crash(profile: Profile) -> impl Strategy<Value = Op> {
     prop::sample::select(match profile {
         Profile::Core => vec![Op::Kill, Op::PowerCut],
-        Profile::Mounted => vec![Op::Pause],
+        Profile::Mounted => vec![Op::Collect],
     })
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     path::Path,
+    time::Duration,
 };
 
 use super::{
@@ -85,7 +86,7 @@ impl<'a, D: Driver> Run<'a, D> {
 
     fn step(&mut self, op: &Op) -> Same {
         match op {
-            Op::Pause => self.driver.pause(),
+            Op::Pause { seconds } => self.driver.pause(Duration::from_secs(*seconds)),
             Op::Seal => {
                 self.driver.seal();
                 self.model.seal();

@@ -186,20 +186,29 @@ fn a_directory_that_vanishes_is_listed_and_everything_else_is_taken() {
     let bench = Bench::with_bucket();
     // Through a mounted bucket, where the first file shows when the import is under way.
     let node = bench.start(Mode::Cached);
-    bench.write("odd/a", vec![1; SLOW_BYTES]);
-    bench.write("odd/vanishing/file", "file");
-    bench.write("odd/z", "z");
-    let ran = thread::scope(|scope| {
+    for name in ["one", "other"] {
+        bench.write(&format!("odd/{name}/large"), vec![1; SLOW_BYTES]);
+    }
+    bench.write("odd/still", "still");
+    let (vanished, ran) = thread::scope(|scope| {
         let vanish = || {
-            let has_begun = || bench.at("keep/odd/a").exists().then_some(());
-            eventually(SOON, has_begun).expect("the import begins");
-            fs::remove_dir_all(bench.at("odd/vanishing")).unwrap();
+            // Whichever is copied first, the other one vanishes meanwhile.
+            let begun = |name: &str| bench.at("keep/odd").join(name).join("large").exists();
+            let vanishing = || match (begun("one"), begun("other")) {
+                (true, _) => Some("other"),
+                (_, true) => Some("one"),
+                _ => None,
+            };
+            let name = eventually(SOON, vanishing).expect("the import begins");
+            fs::remove_dir_all(bench.at("odd").join(name)).unwrap();
+            name
         };
-        thread::Builder::new().spawn_scoped(scope, vanish).unwrap();
-        bench.run(&["import", "odd", "keep:odd"])
+        let vanished = thread::Builder::new().spawn_scoped(scope, vanish).unwrap();
+        let ran = bench.run(&["import", "odd", "keep:odd"]);
+        (vanished.join().unwrap(), ran)
     });
-    let message = format!("{}: cannot be read: no such file", bench.said("odd/vanishing"));
-    ran.partial(&message);
+    let path = bench.said(&format!("odd/{vanished}"));
+    ran.partial(&format!("{path}: cannot be read: no such file"));
     assert!(tree(&bench.at("odd")) == tree(&bench.at("keep/odd")));
     node.unmount().unwrap();
     let said = bench.run(&["verify", "--full"]).ok();

@@ -4,6 +4,7 @@
 //! case becomes a named test in [`shrunk`].
 
 mod core;
+mod node;
 mod shrunk;
 
 use proptest::prelude::*;

@@ -5,38 +5,26 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
-use tempfile::TempDir;
-use tesfs_blobs::{GcRequest, Store, VerifyDepth};
 use tesfs_fs::{
-    AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile, OpenWrite, Settler,
-    SettlerSettings, TimeChange, Vfs, VfsOptions, recovery,
+    AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile, OpenWrite, TimeChange,
 };
-use tesfs_pathtree::{
-    Chain, CheckDepth, Clock, Db, DbSettings, DeviceId, Ino, Name, Synchronous,
-    bucket::{self, Owner},
-    tree::{self, View},
-};
+use tesfs_pathtree::{Chain, Ino, Name, tree};
 use tesfs_tests::model::{Allocate, Answer, Driver, Found, How, Made, RenameMode, Seen, XattrEdit};
 
+use crate::node::{Node, files};
+
 const USER: Caller = Caller { uid: 1000, gid: 1000, pid: 0 };
-const START_NS: i64 = 1_700_000_000_000_000_000;
 /// More drafts than a case makes.
 const DRAFTS_MAX: usize = 10_000;
-/// Longer than the gap that ends an operation.
-const PAUSE: Duration = Duration::from_secs(3);
 
 /// A node without a mount.
 pub(crate) struct Core {
-    dir: TempDir,
-    clock: Clock,
-    db: Arc<Db>,
-    store: Arc<Store>,
-    vfs: Arc<Vfs>,
+    node: Node,
     boots: u32,
 }
 
@@ -49,16 +37,13 @@ pub(crate) struct Handle {
 
 impl Core {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let clock = Clock::manual(START_NS);
-        let (db, store, vfs) = open(dir.path(), &clock, 1);
-        Self { dir, clock, db, store, vfs, boots: 1 }
+        Self { node: Node::new((USER.uid, USER.gid)), boots: 1 }
     }
 
     fn resolve(&self, at: &Path) -> Answer<Ino> {
-        at.iter().try_fold(self.vfs.root(), |directory, name| {
+        at.iter().try_fold(self.node.vfs.root(), |directory, name| {
             let name = Name::parse(name).expect("names of the model are names");
-            Ok(self.vfs.lookup(&USER, directory, &name).map_err(|err| err.errno())?.ino)
+            Ok(self.node.vfs.lookup(&USER, directory, &name).map_err(|err| err.errno())?.ino)
         })
     }
 
@@ -75,47 +60,21 @@ impl Core {
 
     fn change(&self, at: &Path, change: &AttributeChange<'_>) -> Answer<()> {
         let ino = self.resolve(at)?;
-        answer(self.vfs.set_attributes(&USER, ino, change)).map(drop)
+        answer(self.node.vfs.set_attributes(&USER, ino, change)).map(drop)
     }
 
     /// The draft files whose bytes a power cut leaves alone.
     fn durable_drafts(&self) -> Result<Vec<u64>, FsError> {
-        self.db.read(|conn| {
-            let records = self.store.draft_records(conn)?;
+        self.node.db.read(|conn| {
+            let records = self.node.store.draft_records(conn)?;
             let durable = records.iter().filter(|record| record.durable);
             let mut kept: Vec<u64> = durable.map(|record| record.number).collect();
-            for number in self.store.unsealed(conn, DRAFTS_MAX)? {
-                let row = self.store.row(conn, number)?.filter(|row| row.settled);
+            for number in self.node.store.unsealed(conn, DRAFTS_MAX)? {
+                let row = self.node.store.row(conn, number)?.filter(|row| row.settled);
                 kept.extend(row.and_then(|row| row.draft));
             }
             Ok(kept)
         })
-    }
-
-    fn findings(&self) -> Result<Vec<String>, FsError> {
-        let mut findings = self.db.check(CheckDepth::Quick)?;
-        let view = View::main(self.vfs.bucket());
-        let stray = self.db.read(|conn| tree::stray_edges(conn, view))?;
-        findings.extend(stray.iter().map(|ino| format!("stray edge {ino}")));
-        let recount = self.store.recount(tree::REFERENCES_SQL)?;
-        findings.extend(recount.miscounts.iter().map(|wrong| format!("{wrong:?}")));
-        findings.extend(recount.dangling.iter().map(|blob| format!("dangling {blob}")));
-        Ok(findings)
-    }
-
-    fn leftovers(&self) -> Result<Vec<String>, FsError> {
-        let mut findings = Vec::new();
-        let report = self.store.verify(VerifyDepth::Full, &|_| {}, &AtomicBool::new(false))?;
-        findings.extend(report.findings.iter().map(|finding| format!("{finding:?}")));
-        let drafts = files(&self.dir.path().join("drafts"));
-        let filled = drafts.iter().filter(|path| fs::metadata(path).is_ok_and(|it| it.len() > 0));
-        findings.extend(filled.map(|path| format!("{} stays behind", path.display())));
-        let records = self.db.read(|conn| self.store.draft_records(conn))?;
-        findings.extend(records.iter().map(|record| format!("{record:?} stays behind")));
-        if self.vfs.open_files() > 0 {
-            findings.push(format!("{} files are open", self.vfs.open_files()));
-        }
-        Ok(findings)
     }
 }
 
@@ -129,7 +88,7 @@ impl Driver for Core {
     fn create(&mut self, at: &Path, mode: u32, how: How) -> Answer<Handle> {
         let (directory, name) = self.place(at)?;
         let (_, file) =
-            answer(self.vfs.create(&USER, directory, &name, mode, open_how(how, false)))?;
+            answer(self.node.vfs.create(&USER, directory, &name, mode, open_how(how, false)))?;
         self.opened(file, how)
     }
 
@@ -141,23 +100,23 @@ impl Driver for Core {
             Made::Symlink => (MakeInode::Symlink(target.into()), 0o777),
             Made::Fifo => (MakeInode::Fifo, mode),
         };
-        answer(self.vfs.make(&USER, directory, &name, &what, mode)).map(drop)
+        answer(self.node.vfs.make(&USER, directory, &name, &what, mode)).map(drop)
     }
 
     fn link(&mut self, from: &Path, to: &Path) -> Answer<()> {
         let ino = self.resolve(from)?;
         let (directory, name) = self.place(to)?;
-        answer(self.vfs.link(&USER, ino, directory, &name)).map(drop)
+        answer(self.node.vfs.link(&USER, ino, directory, &name)).map(drop)
     }
 
     fn unlink(&mut self, at: &Path) -> Answer<()> {
         let (directory, name) = self.place(at)?;
-        answer(self.vfs.unlink(&USER, directory, &name))
+        answer(self.node.vfs.unlink(&USER, directory, &name))
     }
 
     fn rmdir(&mut self, at: &Path) -> Answer<()> {
         let (directory, name) = self.place(at)?;
-        answer(self.vfs.rmdir(&USER, directory, &name))
+        answer(self.node.vfs.rmdir(&USER, directory, &name))
     }
 
     fn rename(&mut self, from: &Path, to: &Path, mode: RenameMode) -> Answer<()> {
@@ -167,17 +126,17 @@ impl Driver for Core {
             RenameMode::Exchange => tesfs_fs::RenameMode::Exchange,
         };
         let ((source, old), (target, new)) = (self.place(from)?, self.place(to)?);
-        answer(self.vfs.rename(&USER, (source, &old), (target, &new), mode))
+        answer(self.node.vfs.rename(&USER, (source, &old), (target, &new), mode))
     }
 
     fn open_read(&mut self, at: &Path, direct: bool) -> Answer<Handle> {
-        let file = answer(self.vfs.open_read(&USER, self.resolve(at)?))?;
+        let file = answer(self.node.vfs.open_read(&USER, self.resolve(at)?))?;
         self.opened(file, How { direct, ..How::default() })
     }
 
     fn open_write(&mut self, at: &Path, how: How, truncate: bool) -> Answer<Handle> {
         let ino = self.resolve(at)?;
-        let file = answer(self.vfs.open_write(&USER, ino, open_how(how, truncate)))?;
+        let file = answer(self.node.vfs.open_write(&USER, ino, open_how(how, truncate)))?;
         self.opened(file, how)
     }
 
@@ -216,7 +175,7 @@ impl Driver for Core {
     fn resize(&mut self, handle: &Handle, size: u64) -> Answer<()> {
         let file = Some(&*handle.file);
         let change = AttributeChange { size: Some(size), file, ..AttributeChange::default() };
-        answer(self.vfs.set_attributes(&USER, handle.file.ino(), &change)).map(drop)
+        answer(self.node.vfs.set_attributes(&USER, handle.file.ino(), &change)).map(drop)
     }
 
     fn resize_path(&mut self, at: &Path, size: u64) -> Answer<()> {
@@ -284,22 +243,22 @@ impl Driver for Core {
             XattrEdit::Replace => tree::XattrEdit::Replace,
         };
         let ino = self.resolve(at)?;
-        answer(self.vfs.set_xattr(&USER, ino, (name.as_bytes(), value), edit))
+        answer(self.node.vfs.set_xattr(&USER, ino, (name.as_bytes(), value), edit))
     }
 
     fn remove_xattr(&mut self, at: &Path, name: &str) -> Answer<()> {
         let ino = self.resolve(at)?;
-        answer(self.vfs.remove_xattr(&USER, ino, name.as_bytes()))
+        answer(self.node.vfs.remove_xattr(&USER, ino, name.as_bytes()))
     }
 
     fn stat(&mut self, at: &Path) -> Answer<Seen> {
         let ino = self.resolve(at)?;
-        let by_number = answer(self.vfs.attributes(ino))?;
+        let by_number = answer(self.node.vfs.attributes(ino))?;
         if at.file_name().is_some() {
             let (directory, name) = self.place(at)?;
-            let by_name = answer(self.vfs.lookup(&USER, directory, &name))?;
+            let by_name = answer(self.node.vfs.lookup(&USER, directory, &name))?;
             assert_eq!(by_name, by_number, "a lookup shows what the number shows");
-            let names = answer(self.vfs.names(ino))?;
+            let names = answer(self.node.vfs.names(ino))?;
             assert!(names.contains(&(directory, name)), "{names:?} lack a name");
             if by_name.kind != tesfs_fs::FileKind::Directory {
                 assert_eq!(names.len(), by_name.nlink as usize, "links are names");
@@ -310,7 +269,7 @@ impl Driver for Core {
 
     fn list(&mut self, at: &Path) -> Answer<Vec<Vec<u8>>> {
         let directory = self.resolve(at)?;
-        let listed = answer(self.vfs.list_with_attributes(directory))?;
+        let listed = answer(self.node.vfs.list_with_attributes(directory))?;
         for (entry, shown) in &listed {
             assert_eq!((entry.ino, entry.kind), (shown.ino, shown.kind), "a listing is true");
         }
@@ -318,37 +277,33 @@ impl Driver for Core {
     }
 
     fn read_link(&mut self, at: &Path) -> Answer<Vec<u8>> {
-        answer(self.vfs.readlink(self.resolve(at)?))
+        answer(self.node.vfs.readlink(self.resolve(at)?))
     }
 
     fn xattrs(&mut self, at: &Path) -> Answer<BTreeMap<Vec<u8>, Vec<u8>>> {
         let ino = self.resolve(at)?;
-        let names = answer(self.vfs.list_xattrs(ino))?;
-        let value = |name: Vec<u8>| Ok((name.clone(), answer(self.vfs.xattr(ino, &name))?));
+        let names = answer(self.node.vfs.list_xattrs(ino))?;
+        let value = |name: Vec<u8>| Ok((name.clone(), answer(self.node.vfs.xattr(ino, &name))?));
         names.into_iter().map(value).collect()
     }
 
-    fn pause(&mut self) {
-        self.clock.advance(PAUSE);
+    fn pause(&mut self, time: Duration) {
+        self.node.clock.advance(time);
     }
 
     fn seal(&mut self) {
-        let settings = SettlerSettings { delay: Duration::ZERO };
-        let (db, store) = (Arc::clone(&self.db), Arc::clone(&self.store));
-        let settler = Settler::on_request(db, store, settings);
-        settler.watch(&self.vfs);
-        settler.settle_now().expect("the disk works");
+        self.node.settle();
     }
 
     fn collect(&mut self) {
-        self.store.gc(&GcRequest { grace: Duration::ZERO, dry_run: false }).expect("gc works");
+        self.node.collect();
     }
 
     /// What is on the disk at this moment is copied, and the copy is opened: what the handles and
     /// the old process do afterwards no longer counts. A power cut empties what was not synced.
     fn crash(&mut self, handles: Vec<Handle>, power_cut: bool) {
         let next = tempfile::tempdir().expect("a temporary directory");
-        copy_tree(self.dir.path(), next.path()).expect("a copy of the data directory");
+        copy_tree(self.node.dir.path(), next.path()).expect("a copy of the data directory");
         if power_cut {
             self.boots += 1;
             let kept = self.durable_drafts().expect("a readable database");
@@ -359,72 +314,14 @@ impl Driver for Core {
                 }
             }
         }
-        let (db, store, vfs) = open(next.path(), &self.clock, self.boots);
+        let restarted = self.node.restarted(next, self.boots);
         drop(handles);
-        self.vfs = vfs;
-        self.store = store;
-        self.db = db;
-        self.dir = next;
+        self.node = restarted;
     }
 
     fn check(&mut self, at_rest: bool) -> Result<(), String> {
-        if std::env::var_os("MODEL_TRACE").is_some() {
-            self.db
-                .read(|conn| {
-                    let mut s = conn
-                        .prepare_cached(
-                            "select number,state,refs,settled,draft,size_bytes from blobs",
-                        )
-                        .unwrap();
-                    let r: Vec<String> = s
-                        .query_map([], |r| {
-                            Ok(format!(
-                                "{:?} {:?} {:?} {:?} {:?} {:?}",
-                                r.get::<_, i64>(0),
-                                r.get::<_, i64>(1),
-                                r.get::<_, i64>(2),
-                                r.get::<_, i64>(3),
-                                r.get::<_, Option<i64>>(4),
-                                r.get::<_, i64>(5)
-                            ))
-                        })
-                        .unwrap()
-                        .map(|x| x.unwrap())
-                        .collect();
-                    eprintln!("{r:#?}");
-                    Ok::<_, FsError>(())
-                })
-                .unwrap();
-        }
-        let mut findings = self.findings().map_err(|err| err.to_string())?;
-        if at_rest {
-            findings.extend(self.leftovers().map_err(|err| err.to_string())?);
-        }
-        if findings.is_empty() { Ok(()) } else { Err(findings.join("; ")) }
+        self.node.check(at_rest)
     }
-}
-
-fn open(dir: &Path, clock: &Clock, boot: u32) -> (Arc<Db>, Arc<Store>, Arc<Vfs>) {
-    let settings = DbSettings {
-        synchronous: Synchronous::Normal,
-        cache_kib: 2048,
-        mmap_bytes: 0,
-        busy_timeout: Duration::from_secs(5),
-        wal_pages_max: 1000,
-        readers_max: 2,
-    };
-    let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
-    let db = Db::open(&dir.join("node.db"), &schemas, &settings, clock.clone(), DeviceId([0; 32]));
-    let db = Arc::new(db.expect("the database opens"));
-    let store = Arc::new(Store::open(Arc::clone(&db), dir).expect("the store opens"));
-    recovery::recover(&db, &store, &format!("boot {boot}")).expect("recovery succeeds");
-    let found = db.read(|conn| bucket::find(conn, "memories")).expect("a readable database");
-    let owner = Owner { uid: USER.uid, gid: USER.gid };
-    let bucket = found.unwrap_or_else(|| {
-        db.write(|tx| bucket::create(tx, "memories", owner)).expect("a new bucket")
-    });
-    let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), &bucket, &VfsOptions::default());
-    (db, store, vfs.expect("the bucket shows"))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
@@ -453,11 +350,6 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(err) => Err(err),
     }
-}
-
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).expect("a folder of the store");
-    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
 fn open_how(how: How, truncate: bool) -> OpenWrite {
