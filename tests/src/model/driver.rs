@@ -91,10 +91,12 @@ pub trait Driver {
     fn collect(&mut self);
     /// Ends the node without a word and starts it again; the handles mean nothing afterwards.
     fn crash(&mut self, handles: Vec<Self::Handle>, power_cut: bool);
-    /// Looks at what lies behind the tree.
+    /// Waits for what goes on after the last close.
+    fn rest(&mut self) {}
+    /// Looks at what lies behind the tree; `at_rest`, nothing is open and everything is settled.
     ///
     /// # Errors
     ///
-    /// What is wrong with it. After `at_rest` nothing is open or about to be done.
+    /// What is wrong with it.
     fn check(&mut self, at_rest: bool) -> Result<(), String>;
 }

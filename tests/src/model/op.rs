@@ -29,6 +29,19 @@ pub enum Made {
     Fifo,
 }
 
+impl Made {
+    /// Returns the mode it gets where `mode` is asked for, as Linux has it.
+    #[must_use]
+    pub fn mode(self, mode: u32) -> u32 {
+        match self {
+            Self::File | Self::Fifo => mode,
+            // mkdir(2) passes on permissions and the sticky bit only.
+            Self::Directory => mode & 0o1777,
+            Self::Symlink => 0o777,
+        }
+    }
+}
+
 /// What a rename does where the new name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenameMode {

@@ -77,11 +77,13 @@ impl<'a, D: Driver> Run<'a, D> {
         }
         self.compare_tree()?;
         self.driver.check(false).map_err(Mismatch)?;
+        self.driver.rest();
         self.driver.seal();
         self.model.seal();
         self.driver.collect();
-        self.driver.check(true).map_err(Mismatch)?;
-        self.compare_tree()
+        self.compare_tree()?;
+        self.driver.rest();
+        self.driver.check(true).map_err(Mismatch)
     }
 
     fn step(&mut self, op: &Op) -> Same {

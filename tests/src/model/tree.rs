@@ -163,7 +163,7 @@ impl Model {
         if self.find(at).is_some() {
             return refuse(libc::EEXIST);
         }
-        self.add(at, What::made(made), if made == Made::Symlink { 0o777 } else { mode });
+        self.add(at, What::made(made), made.mode(mode));
         Ok(())
     }
 

@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs,
+    fs::{self, File},
+    io::{self, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use tesfs_tests::{Mode, Node, NodePlace, detach, eventually};
+use tesfs_tests::{Mode, Node, NodePlace, close, detach, eventually};
 
 use crate::ran::Ran;
 
@@ -163,6 +164,13 @@ impl Drop for Bench {
 /// Bytes too many for the database, other ones for each `seed`.
 pub(crate) fn large(seed: u8) -> Vec<u8> {
     (0..LARGE_BYTES).map(|n| u8::try_from(n % 251).unwrap().wrapping_mul(seed)).collect()
+}
+
+/// Writes all bytes and closes: what any program does.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().create(true).write(true).truncate(true).open(path)?;
+    file.write_all(bytes)?;
+    close(file)
 }
 
 /// Every file below `dir` with its bytes, and every other entry with a word for what it is.

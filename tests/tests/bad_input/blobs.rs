@@ -10,7 +10,7 @@ use std::{
 
 use tesfs_tests::{Mode, eventually};
 
-use crate::bench::{Bench, LARGE_BYTES, SOON, large, tree};
+use crate::bench::{Bench, LARGE_BYTES, SOON, large, put, tree};
 
 const MODES: [Mode; 2] = [Mode::Passthrough, Mode::Cached];
 
@@ -208,6 +208,46 @@ fn a_good_file_that_is_put_back_makes_the_blob_whole_again() {
         fs::write(&blob, good).unwrap();
         bench.run(&["verify", "--full"]).ok();
         bench.nothing_is_lost();
+    }
+}
+
+#[test]
+fn damage_in_an_earlier_version_is_said_and_the_current_one_is_whole() {
+    let (bench, blob) = with_blob();
+    let node = bench.start(Mode::Cached);
+    put(&bench.at("keep/below/photo.raw"), &large(7)).unwrap();
+    node.unmount().unwrap();
+    flip(&blob, 100_000);
+    bench.run(&["verify", "--full"]).damaged(&["an earlier version", "its bytes are damaged"]);
+    bench.run(&["verify", "--full", "keep:"]).ok();
+    bench.write("kept/below/photo.raw", large(7));
+    bench.run(&["export", "keep:", "back"]).ok();
+    assert!(tree(&bench.at("back")) == tree(&bench.at("kept")));
+}
+
+#[test]
+fn a_version_whose_bytes_vanish_before_they_are_sealed_is_an_error_or_falls_back() {
+    for mode in MODES {
+        let (bench, _) = with_blob();
+        let mut node = bench.start(mode);
+        put(&bench.at("keep/below/photo.raw"), &large(7)).unwrap();
+        node.kill().unwrap();
+        let drafts = tree(&bench.data_dir().join("drafts"));
+        let lost: Vec<_> = drafts.iter().filter(|(_, bytes)| **bytes == large(7)).collect();
+        assert_eq!(lost.len(), 1, "the version is in a draft");
+        fs::remove_file(bench.data_dir().join("drafts").join(lost[0].0)).unwrap();
+        let node = bench.start(mode);
+        match fs::read(bench.at("keep/below/photo.raw")) {
+            Ok(bytes) => assert!(bytes == large(1), "a whole version in {mode:?}"),
+            Err(err) => assert_eq!(err.raw_os_error(), Some(libc::EIO)),
+        }
+        for name in ["note.txt", "other.raw"] {
+            let bytes = fs::read(bench.at("keep").join(name)).unwrap();
+            assert!(bytes == fs::read(bench.at("kept").join(name)).unwrap(), "{name}");
+        }
+        let is_said = || bench.log().contains("ERROR").then_some(());
+        eventually(SOON, is_said).expect("what is lost is said");
+        node.unmount().unwrap();
     }
 }
 

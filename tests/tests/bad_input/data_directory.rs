@@ -114,6 +114,21 @@ fn what_is_no_data_directory_is_left_alone() {
 }
 
 #[test]
+fn a_key_that_is_none_is_refused_untouched() {
+    let bench = Bench::with_bucket();
+    let path = bench.data_dir().join("key");
+    let good = fs::read(&path).unwrap();
+    for bytes in [&b""[..], &good[..20]] {
+        fs::write(&path, bytes).unwrap();
+        let message = format!("key file {} holds {} bytes", path.display(), bytes.len());
+        bench.run(&["status"]).refused(5, &message, "put it back from a backup");
+        assert!(fs::read(&path).unwrap() == bytes);
+    }
+    fs::write(&path, good).unwrap();
+    bench.nothing_is_lost();
+}
+
+#[test]
 fn a_missing_data_directory_is_not_made_by_a_question() {
     let bench = Bench::new();
     let ran = bench.run(&["status"]);

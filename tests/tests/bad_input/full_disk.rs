@@ -8,10 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::FallocateFlags;
 use tesfs_tests::{Disk, Mode, Node, close, eventually};
 
 use crate::{
-    bench::{Bench, SOON, large, tree},
+    bench::{Bench, SOON, large, put, tree},
     capacity::{Capacity, fill},
 };
 
@@ -69,13 +70,6 @@ impl Small {
 
 fn is_full(err: &io::Error) -> bool {
     err.raw_os_error() == Some(libc::ENOSPC)
-}
-
-/// Writes all bytes and closes: what any program does.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().create(true).write(true).truncate(true).open(path)?;
-    file.write_all(bytes)?;
-    close(file)
 }
 
 /// Puts ever more small files until the disk is too full for one; returns how many there are.
@@ -199,9 +193,14 @@ fn a_seal_that_does_not_fit_waits_for_space_and_the_file_is_readable_meanwhile()
     for mode in [Mode::Passthrough, Mode::Cached] {
         let small = Small::new(mode);
         let bytes = vec![9; 6 << 20];
-        put(&small.at("big.raw"), &bytes).unwrap();
+        let file = File::create(small.at("big.raw")).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
         put(&small.at("other.raw"), &large(5)).unwrap();
         small.fill();
+        // Published now, so that its seal comes when there is no space.
+        close(file).unwrap();
+        let tried = || small.bench.log().contains("will try again").then_some(());
+        eventually(SOON, tried).expect("a seal was tried");
         assert!(fs::read(small.at("big.raw")).unwrap() == bytes);
         let said = small.bench.run(&["status"]).ok();
         assert!(said.contains("0 B free"), "status says that the disk is full: {said}");
@@ -211,6 +210,53 @@ fn a_seal_that_does_not_fit_waits_for_space_and_the_file_is_readable_meanwhile()
         assert!(fs::read(small.at("other.raw")).unwrap() == large(5));
         small.end();
     }
+}
+
+#[test]
+fn every_change_that_does_not_fit_says_so_and_leaves_things_as_they_were() {
+    let small = Small::new(Mode::Passthrough);
+    let at = |name: &str| small.at(name);
+    put(&at("source"), b"source").unwrap();
+    small.fill();
+    put_until_full(&small, &[1; 12_000]);
+    let file = File::options().write(true).open(at("below/photo.raw")).unwrap();
+    let outcome = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 64 << 20);
+    assert_eq!(outcome, Err(rustix::io::Errno::NOSPC));
+    drop(file);
+    // Each either happens or says why not; there is no third.
+    for number in 0..2000 {
+        let name = |what: &str| at(&format!("{what}-{number}"));
+        let target = "t".repeat(2000);
+        let outcomes = [
+            (fs::create_dir(name("dir")), name("dir")),
+            (std::os::unix::fs::symlink(&target, name("symlink")), name("symlink")),
+            (fs::hard_link(at("source"), name("link")), name("link")),
+            (fs::rename(at("source"), name("source")), name("source")),
+        ];
+        let mut refused = 0;
+        for (outcome, path) in outcomes {
+            let there = fs::symlink_metadata(&path).is_ok();
+            assert_eq!(outcome.is_ok(), there, "{outcome:?} of {}", path.display());
+            if let Err(err) = outcome {
+                assert!(is_full(&err), "{err} of {}", path.display());
+                refused += 1;
+            }
+        }
+        if name("source").exists() {
+            fs::rename(name("source"), at("source"))
+                .or_else(|err| match is_full(&err) {
+                    true => Ok(()),
+                    false => Err(err),
+                })
+                .unwrap();
+        }
+        if refused == 4 || !at("source").exists() {
+            break;
+        }
+    }
+    small.empty();
+    fs::create_dir(at("after")).unwrap();
+    small.end();
 }
 
 #[test]

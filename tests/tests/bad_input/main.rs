@@ -6,6 +6,7 @@
 mod bench;
 mod blobs;
 mod capacity;
+mod daemon;
 mod data_directory;
 mod database;
 mod export;

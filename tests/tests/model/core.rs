@@ -94,11 +94,12 @@ impl Driver for Core {
 
     fn make(&mut self, at: &Path, what: Made, target: &[u8], mode: u32) -> Answer<()> {
         let (directory, name) = self.place(at)?;
-        let (what, mode) = match what {
-            Made::File => (MakeInode::File, mode),
-            Made::Directory => (MakeInode::Directory, mode),
-            Made::Symlink => (MakeInode::Symlink(target.into()), 0o777),
-            Made::Fifo => (MakeInode::Fifo, mode),
+        let mode = what.mode(mode);
+        let what = match what {
+            Made::File => MakeInode::File,
+            Made::Directory => MakeInode::Directory,
+            Made::Symlink => MakeInode::Symlink(target.into()),
+            Made::Fifo => MakeInode::Fifo,
         };
         answer(self.node.vfs.make(&USER, directory, &name, &what, mode)).map(drop)
     }

@@ -1,8 +1,8 @@
-//! The smallest cases that the core once failed.
+//! The smallest cases that the core once failed, and some beside them.
 
-use tesfs_tests::model::{At, How, Made, Op, RenameMode};
+use tesfs_tests::model::{At, How, Made, Op, RenameMode, run};
 
-use crate::agree;
+use crate::core::Core;
 
 /// More than fits a row.
 const LARGE: usize = 20_000;
@@ -48,6 +48,13 @@ fn release(handle: usize) -> Op {
 
 fn rename(from: At, to: At) -> Op {
     Op::Rename { from, to, mode: RenameMode::Replace }
+}
+
+/// Runs one case.
+fn agree(ops: &[Op]) {
+    if let Err(mismatch) = run(&mut Core::new(), ops) {
+        panic!("{mismatch}");
+    }
 }
 
 fn touch(at: At) -> Op {
