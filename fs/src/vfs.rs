@@ -1,7 +1,7 @@
 //! The VFS core: every rule about the filesystem, for every adapter.
 
 mod attributes;
-#[cfg(feature = "broken-publish")]
+#[cfg(feature = "broken-publish-before-bytes")]
 mod broken;
 mod hidden;
 mod lines;

@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{open::FileInUse, shared::Shared};
+use super::{nodes::CLOSED_PATIENCE, open::FileInUse, shared::Shared};
 
-/// When a handle is looked at first: most are only early, their opening of the backing file being
-/// closed right behind them.
-const FIRST_LOOK: Duration = Duration::from_micros(500);
+/// How often a handle is looked at while it may be only early: the opening of the backing file is
+/// closed right behind it, as soon as the process that closes it gets to run.
+const FIRST_LOOKS: Duration = Duration::from_micros(500);
 
 /// How long it may take at most to see that a mapping is gone.
 const LAST_LOOK: Duration = Duration::from_millis(250);
@@ -36,8 +36,8 @@ struct State {
 
 struct Linger {
     handle: Arc<FileInUse>,
+    since: Instant,
     look_at: Instant,
-    pause: Duration,
 }
 
 impl Lingering {
@@ -45,9 +45,12 @@ impl Lingering {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, handle: Arc<FileInUse>, pause: Duration) {
-        let look_at = Instant::now() + pause;
-        self.lock().handles.push(Linger { handle, look_at, pause });
+    fn add(&self, handle: Arc<FileInUse>, since: Instant) {
+        let now = Instant::now();
+        let age = now.saturating_duration_since(since);
+        // Often at first, then at intervals as long as it has lasted.
+        let pause = if age < CLOSED_PATIENCE { FIRST_LOOKS } else { age.min(LAST_LOOK) };
+        self.lock().handles.push(Linger { handle, since, look_at: now + pause });
         self.changed.notify_all();
     }
 
@@ -79,7 +82,11 @@ impl Lingering {
 impl Shared {
     /// Keeps a closed handle until its mappings are gone.
     pub(super) fn linger(&self, handle: Arc<FileInUse>) {
-        self.lingering.add(handle, FIRST_LOOK);
+        let now = Instant::now();
+        if let Some(seat) = handle.seat {
+            self.nodes.lock().closed(handle.ino, handle.node, seat, now);
+        }
+        self.lingering.add(handle, now);
     }
 
     /// Releases all that lingers: the mount has ended.
@@ -107,9 +114,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
     let run = move || {
         while let Some(due) = lingering.due() {
             let Some(shared) = Weak::upgrade(&shared) else { return };
-            for Linger { handle, pause, .. } in due {
+            for Linger { handle, since, .. } in due {
                 if shared.is_mapped(&handle) {
-                    lingering.add(handle, (pause * 2).min(LAST_LOOK));
+                    lingering.add(handle, since);
                 } else {
                     shared.release(&handle);
                 }

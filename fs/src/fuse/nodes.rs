@@ -17,7 +17,7 @@ use std::{
 
 use tesfs_pathtree::Ino;
 
-use self::family::{Cache, Family, Node, Taken};
+use self::family::{Cache, Family, Node, Stage, Taken};
 
 mod family;
 #[cfg(test)]
@@ -32,6 +32,20 @@ const OTHER_ONE: NodeId = NodeId(1 << 62);
 /// A moved open comes back within microseconds. One that stays away this long never will (its name
 /// was removed meanwhile, or its process died), and its seat is given up.
 const MOVE_MAX: Duration = Duration::from_secs(2);
+
+/// How long an open waits for a line whose writers were all flushed: the kernel does not wait for
+/// the release of a closed file, so that a program may open it again before that is known here.
+/// Longer than a request takes on a busy machine, shorter than anybody notices.
+const LINE_PATIENCE: Duration = Duration::from_millis(2);
+
+/// How long it waits for a line whose writers were all closed while somebody else seemed to have
+/// its file: for so long that may only be the process that is about to drop it. After that it is a
+/// mapping, and not waited for.
+pub(crate) const CLOSED_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long it waits for readers, which go without being flushed: about what the release of a
+/// closed file needs to arrive. All others are only opened beside them.
+const READER_PATIENCE: Duration = Duration::from_micros(300);
 
 /// Inodes remembered only for what the kernel's page cache holds of them (~300 bytes each). When
 /// there are more, all these memories go at once, and a file's next open reads it afresh.
@@ -81,8 +95,8 @@ pub(crate) struct Ask {
     /// It was moved once and did not follow, as an open of `/proc/self/fd/N` does not; moving it
     /// again would fail it.
     pub(crate) strayed: bool,
-    /// It may wait for handles that are about to go.
-    pub(crate) may_wait: bool,
+    /// How long it waited already for handles that are about to go; `None` if it may not.
+    pub(crate) waited: Option<Duration>,
     pub(crate) now: Instant,
 }
 
@@ -95,7 +109,7 @@ pub(crate) enum Seating {
     Moved,
     /// It fits nowhere: serve it past the node's page cache.
     Stray,
-    /// Whoever is in its way is about to leave: ask again when somebody did, or without waiting.
+    /// Whoever is in its way is about to leave: ask again when somebody did.
     Wait,
 }
 
@@ -282,17 +296,21 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         let seat = Seat(self.next_seat);
         let family = self.family(ask.ino);
         let here = family.fits(ask.node, content);
+        // A new line is worth a moment: it leaves what was just published alone.
+        let in_the_way = if here { content == Content::Line } else { !ask.strayed };
+        let may_wait = in_the_way && self.sharing == Sharing::Pinned;
+        if may_wait && ask.waited.is_some_and(|waited| waited < self.patience(ask)) {
+            return Seating::Wait;
+        }
         let to = if here {
             ask.node
         } else if ask.strayed || ask.thread == Thread(0) {
             return Seating::Stray;
-        } else if ask.may_wait && family.node(ask.node).is_some_and(Node::is_leaving) {
-            return Seating::Wait;
         } else {
             self.node_for(ask.ino, content)
         };
         self.next_seat += 1;
-        let taken = Taken { seat, file, here, flushed: false };
+        let taken = Taken { seat, file, here, stage: Stage::Open };
         self.family(ask.ino).take(to, content, taken);
         if here {
             return Seating::Seated(seat);
@@ -321,7 +339,7 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         if let Some(found) = self.families.get_mut(&ino).and_then(|all| all.node_mut(node)) {
             found.writes += 1;
             if let Some(taken) = found.taken_mut(seat) {
-                taken.flushed = false;
+                taken.stage = Stage::Open;
             }
         }
     }
@@ -335,8 +353,22 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
     pub(crate) fn flushed(&mut self, ino: Ino, node: NodeId, seat: Seat) {
         let found = self.families.get_mut(&ino).and_then(|all| all.node_mut(node));
         if let Some(taken) = found.and_then(|found| found.taken_mut(seat)) {
-            taken.flushed = true;
+            taken.stage = Stage::Flushed;
         }
+    }
+
+    /// Notes that the kernel closed a handle that keeps its seat for a while.
+    pub(crate) fn closed(&mut self, ino: Ino, node: NodeId, seat: Seat, now: Instant) {
+        let found = self.families.get_mut(&ino).and_then(|all| all.node_mut(node));
+        if let Some(taken) = found.and_then(|found| found.taken_mut(seat)) {
+            taken.stage = Stage::Closed(now);
+        }
+    }
+
+    /// Returns how long an open waits at most for those who are in its way to leave.
+    pub(crate) fn patience(&self, ask: &Ask) -> Duration {
+        let found = self.families.get(&ask.ino).and_then(|all| all.node(ask.node));
+        found.map_or(Duration::ZERO, |found| found.patience(ask.now))
     }
 
     /// Notes that `key` is published, `line` being the node it was written at after `writes`

@@ -36,7 +36,7 @@ pub(super) struct FileInUse {
     pub(super) ino: Ino,
     pub(super) node: NodeId,
     /// None for a handle that reads and writes past its node.
-    seat: Option<Seat>,
+    pub(super) seat: Option<Seat>,
     way: Way,
     /// It was used through the page cache, so that this holds what the node stands for.
     used: AtomicBool,

@@ -5,22 +5,13 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tesfs_pathtree::Ino;
 
 use super::nodes::{Ask, Content, NodeId, Nodes, Seat, Seating, Sharing, Thread};
 use crate::{ContentKey, OpenFile};
-
-/// How long an open waits for a line whose writers were all flushed: the kernel releases a closed
-/// file without waiting for it, so that a program may open it again before we know. Longer than a
-/// request takes on a busy machine, shorter than anybody notices.
-const LINE_PATIENCE: Duration = Duration::from_millis(2);
-
-/// How long it waits for readers, which go without being flushed: about what the release of a
-/// closed file needs to arrive. All others are only opened beside them.
-const READER_PATIENCE: Duration = Duration::from_micros(300);
 
 /// What a node table of this mount holds.
 pub(super) type FileNodes = Nodes<ContentKey, Arc<OpenFile>>;
@@ -79,14 +70,13 @@ impl NodeTable {
             let Coming { thread, ino, node, strayed, since } = *coming;
             let now = Instant::now();
             let waited = now.saturating_duration_since(since);
-            let patience = if nodes.is_line(ino, node) { LINE_PATIENCE } else { READER_PATIENCE };
-            let may_wait =
-                waited < patience && self.waiting.load(Ordering::Relaxed) < self.waiting_max;
-            let ask = Ask { thread, ino, node, strayed, may_wait, now };
+            let may_wait = self.waiting.load(Ordering::Relaxed) < self.waiting_max;
+            let waited = may_wait.then_some(waited);
+            let ask = Ask { thread, ino, node, strayed, waited, now };
             match nodes.seat(&ask, content, file.cloned()) {
                 Seating::Wait => {
                     self.waiting.fetch_add(1, Ordering::Relaxed);
-                    let rest = patience.saturating_sub(waited);
+                    let rest = nodes.patience(&ask).saturating_sub(waited.unwrap_or_default());
                     let woken = self.left.wait_timeout(nodes, rest);
                     nodes = woken.unwrap_or_else(PoisonError::into_inner).0;
                     self.waiting.fetch_sub(1, Ordering::Relaxed);

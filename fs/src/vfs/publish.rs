@@ -106,7 +106,7 @@ impl Vfs {
         let bytes = gather(&self.store, state, how)?;
         let after = state.draft.as_ref().map(Draft::stamp).transpose()?;
         let clean = if state.shared { before } else { after };
-        #[cfg(feature = "broken-publish")]
+        #[cfg(feature = "broken-publish-before-bytes")]
         let withheld = match (&bytes, &mut state.draft) {
             (NewBytes::Draft { .. }, Some(draft)) => Some(super::broken::withhold(draft)?),
             _ => None,
@@ -134,7 +134,7 @@ impl Vfs {
             }
             Ok(Some((published.version, blob)))
         })?;
-        #[cfg(feature = "broken-publish")]
+        #[cfg(feature = "broken-publish-before-bytes")]
         if let (Some(bytes), Some(draft)) = (withheld, &mut state.draft) {
             super::broken::write_back(draft, &bytes)?;
         }
@@ -299,16 +299,16 @@ impl Vfs {
         let file = state.draft.take().map(Draft::into_draft_file);
         let (synced, lingers) = (state.synced.take(), state.lingers);
         drop(state);
-        if let Some(synced) = synced {
-            // Fsynced and never published: its name is gone, or publishing failed. Then the record
-            // stays, for the next start.
-            if published.is_ok() {
-                self.db.write(|tx| self.store.forget_draft(tx, synced.file.number()))?;
-                self.let_linger(synced.file);
-            }
-        } else if let Some(file) = file {
+        let recorded = synced.as_ref().map(|synced| synced.file.number());
+        if let Some(file) = file.filter(|file| Some(file.number()) != recorded) {
             // A power cut may still undo the commit that forgot a record: keep the bytes.
             if lingers { self.let_linger(file) } else { self.store.release_draft(file)? }
+        }
+        // Fsynced and never published: its name is gone, or publishing failed. Then the record
+        // stays, for the next start.
+        if let Some(synced) = synced.filter(|_| published.is_ok()) {
+            self.db.write(|tx| self.store.forget_draft(tx, synced.file.number()))?;
+            self.let_linger(synced.file);
         }
         published
     }
@@ -405,6 +405,8 @@ fn gather(store: &Store, state: &mut LineState, how: Publish) -> Result<NewBytes
         return Ok(NewBytes::None);
     }
     if size <= INLINE_MAX && !in_place {
+        // The base may go with this publish: the line's bytes must not need it any more.
+        draft.materialize()?;
         return Ok(NewBytes::Inline(read_all(|at, buffer| draft.read_at(at, buffer), size)?));
     }
     let is_whole = !draft.is_overlay();

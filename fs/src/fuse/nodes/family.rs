@@ -1,6 +1,8 @@
 //! The nodes of one inode.
 
-use super::{Content, FRESH_FROM, NodeId, Seat};
+use std::time::{Duration, Instant};
+
+use super::{CLOSED_PATIENCE, Content, FRESH_FROM, LINE_PATIENCE, NodeId, READER_PATIENCE, Seat};
 
 /// What the kernel's page cache of a node holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +19,19 @@ pub(super) struct Taken<F> {
     pub(super) file: Option<F>,
     /// The open was answered; false while the seat is only kept for it.
     pub(super) here: bool,
+    /// How near its end it is.
+    pub(super) stage: Stage,
+}
+
+/// How near its end a handle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// In use.
+    Open,
     /// Nothing was written through it since its last flush: most likely it is being closed.
-    pub(super) flushed: bool,
+    Flushed,
+    /// The kernel closed it, and its bytes seem to be mapped still.
+    Closed(Instant),
 }
 
 /// One node.
@@ -77,14 +90,26 @@ impl<K: Copy + Eq, F: Clone> Node<K, F> {
         }
     }
 
-    /// Says whether everybody who sits here may be leaving: the last writer was flushed, or there
-    /// are only readers, whose close is not announced.
-    pub(super) fn is_leaving(&self) -> bool {
-        !self.is_free()
-            && match self.content {
-                Content::Line => self.seats.iter().all(|taken| taken.here && taken.flushed),
-                Content::Version(_) => self.seats.iter().all(|taken| taken.here),
+    /// Returns how long to wait for everybody who sits here to leave; nothing if somebody stays.
+    pub(super) fn patience(&self, now: Instant) -> Duration {
+        let age = |taken: &Taken<F>| match taken.stage {
+            Stage::Closed(since) => Some(now.saturating_duration_since(since)),
+            Stage::Open | Stage::Flushed => None,
+        };
+        if self.seats.iter().any(|taken| !taken.here) || self.is_free() {
+            return Duration::ZERO;
+        }
+        match self.content {
+            Content::Version(_) => READER_PATIENCE,
+            Content::Line if self.seats.iter().any(|taken| taken.stage == Stage::Open) => {
+                Duration::ZERO
             }
+            Content::Line if self.seats.iter().filter_map(age).any(|age| age > CLOSED_PATIENCE) => {
+                Duration::ZERO
+            }
+            Content::Line if self.seats.iter().all(|taken| age(taken).is_some()) => CLOSED_PATIENCE,
+            Content::Line => LINE_PATIENCE,
+        }
     }
 
     /// The last writer left: the cache holds what was published, if nothing was written since.

@@ -14,7 +14,7 @@ fn table() -> Table {
 
 fn ask(thread: Thread, node: NodeId) -> Ask {
     let now = Instant::now();
-    Ask { thread, ino: FILE, node, strayed: false, may_wait: false, now }
+    Ask { thread, ino: FILE, node, strayed: false, waited: None, now }
 }
 
 fn read(table: &mut Table, thread: Thread, node: NodeId, version: u32) -> Seating {
@@ -312,16 +312,59 @@ fn a_moved_open_that_stays_away_loses_its_seat() {
     assert_eq!(table.look_up(WRITER, FILE, later).node, OWN);
 }
 
+/// An open that has waited for `waited` so far.
+fn waiting(thread: Thread, waited: Duration) -> Ask {
+    let now = Instant::now() + waited;
+    Ask { waited: Some(waited), now, ..ask(thread, OWN) }
+}
+
 #[test]
-fn a_reader_waits_for_a_line_that_is_being_closed() {
+fn an_open_waits_a_little_for_a_line_that_is_being_closed() {
+    for content in [Content::Version(2), Content::Line] {
+        let mut table = table();
+        let writer = seated(write(&mut table, WRITER, OWN));
+        table.flushed(FILE, OWN, writer);
+        assert_eq!(table.seat(&waiting(READER, Duration::ZERO), content, None), Seating::Wait);
+        let long = waiting(READER, LINE_PATIENCE);
+        assert_ne!(table.seat(&long, content, None), Seating::Wait);
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_writer_who_goes_on_writing() {
     let mut table = table();
     let writer = seated(write(&mut table, WRITER, OWN));
-    let patient = Ask { may_wait: true, ..ask(READER, OWN) };
-    let reads = Content::Version(2);
     table.flushed(FILE, OWN, writer);
-    assert_eq!(table.seat(&patient, reads, Some("pinned")), Seating::Wait);
     table.wrote(FILE, OWN, writer);
-    assert_eq!(table.seat(&patient, reads, Some("pinned")), Seating::Moved);
+    let patient = waiting(READER, Duration::ZERO);
+    assert_eq!(table.seat(&patient, Content::Version(2), Some("pinned")), Seating::Moved);
+    seated(table.seat(&waiting(OTHER, Duration::ZERO), Content::Line, None));
+}
+
+#[test]
+fn a_closed_handle_is_waited_for_until_it_must_be_a_mapping() {
+    let mut table = table();
+    let writer = seated(write(&mut table, WRITER, OWN));
+    table.closed(FILE, OWN, writer, Instant::now());
+    let soon = waiting(OTHER, LINE_PATIENCE * 2);
+    assert_eq!(table.seat(&soon, Content::Line, None), Seating::Wait);
+    let mapped =
+        Ask { now: Instant::now() + CLOSED_PATIENCE * 2, ..waiting(OTHER, Duration::ZERO) };
+    seated(table.seat(&mapped, Content::Line, None));
+}
+
+#[test]
+fn a_writer_waits_a_moment_for_readers_and_none_for_moved_ones() {
+    let mut table = table();
+    let reader = seated(read(&mut table, READER, OWN, 1));
+    let patient = waiting(WRITER, Duration::ZERO);
+    assert_eq!(table.seat(&patient, Content::Line, None), Seating::Wait);
+    table.leave(FILE, OWN, reader);
+    seated(table.seat(&patient, Content::Line, None));
+    assert_eq!(read(&mut table, READER, OWN, 1), Seating::Moved);
+    let lead = table.look_up(READER, FILE, Instant::now());
+    let there = Ask { node: lead.node, ..waiting(OTHER, Duration::ZERO) };
+    assert_eq!(table.seat(&there, Content::Line, None), Seating::Moved, "it has not come yet");
 }
 
 #[test]
