@@ -39,6 +39,8 @@ pub(crate) trait Request: Serialize + DeserializeOwned + Send + 'static {
     type Answer: Serialize + DeserializeOwned + Show + Send + 'static;
     /// Path of the request, with the version of its form.
     const PATH: &'static str;
+    /// Whether a node that waits for open files at its end still does it.
+    const UNTIL_THE_END: bool = false;
 
     /// Does it.
     fn run(self, node: &Arc<Node>, progress: &Progress) -> Result<Self::Answer, CliError>;
@@ -51,6 +53,8 @@ enum Line<A> {
     Event(Event),
     Answer(A),
     Failure(Failure),
+    /// The node is about to end, and has not begun with what it was asked.
+    Ending,
 }
 
 impl<A: Serialize> Line<A> {

@@ -191,7 +191,7 @@ impl CliError {
             | Self::DestExists { .. }
             | Self::DestInMount { .. }
             | Self::NodeRuns { .. } => Exit::Refused,
-            Self::Control(ControlError::NotAllowed { .. }) => Exit::Refused,
+            Self::Control(ControlError::NotAllowed { .. } | ControlError::Ending) => Exit::Refused,
             Self::Identity(IdentityError::NotAKey { .. }) => Exit::Damaged,
             Self::Identity(IdentityError::Io { source, .. }) | Self::File { source, .. } => {
                 io_exit(source)

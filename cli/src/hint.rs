@@ -175,6 +175,7 @@ fn control_hint(err: &ControlError) -> Option<String> {
         ControlError::Ended { .. } => {
             "what was done before is kept; start it again and look at `tesfs status`".to_owned()
         }
+        ControlError::Ending => "try again when it has ended".to_owned(),
         ControlError::NotAnAnswer { .. } => {
             "the node may be of another version: restart it".to_owned()
         }

@@ -219,11 +219,16 @@ impl Node {
         }
     }
 
+    /// Takes the folders away: open files get the configured time.
+    pub(crate) fn end_mounts(&self, progress: &Progress, hurry: &dyn Fn() -> bool) {
+        let wait = Duration::from_secs(u64::from(self.config.shutdown.wait_seconds));
+        self.mounts.end_all(wait, progress, hurry);
+    }
+
     /// Ends the node in order: open files get the configured time, then the folders are taken
     /// away whatever is open, and what waits for its seal is sealed.
     pub(crate) fn end(&self, progress: &Progress, hurry: &dyn Fn() -> bool) {
-        let wait = Duration::from_secs(u64::from(self.config.shutdown.wait_seconds));
-        self.mounts.end_all(wait, progress, hurry);
+        self.end_mounts(progress, hurry);
         if let Err(err) = self.settle() {
             tracing::error!(error = %Chain(&err), "what was written is not settled");
         }

@@ -1,6 +1,6 @@
 //! The commands that keep running: a mount in the foreground, and the daemon.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::{runtime, sync::watch};
 
@@ -30,20 +30,28 @@ pub(crate) fn mount(session: &mut Session, args: &MountArgs) -> Result<Exit, Cli
     };
     let wish = MountWish::of(&args.wish, &config);
     let request = Mount { bucket, dir: WirePath(absolute(&args.dir)), wish };
-    match session.owner(true)? {
-        Owner::Running(client) => by_running_node(session, client, &request, args.background),
-        Owner::Here(dir, lock) if args.background && !background::is_child() => {
-            // The child takes the lock itself.
-            drop((dir, lock));
-            background::start(session)
-        }
-        Owner::Here(dir, lock) => {
-            let node = session.open(dir, lock)?;
-            let outcome = here(session, &node, request);
-            if outcome.is_err() {
-                node.end(&session.progress(), &|| true);
+    let began = Instant::now();
+    loop {
+        match session.owner(true)? {
+            Owner::Running(client) => {
+                match by_running_node(session, client, &request, args.background) {
+                    Err(err) if session.waits_for_end(&err, began) => {}
+                    outcome => return outcome,
+                }
             }
-            outcome
+            Owner::Here(dir, lock) if args.background && !background::is_child() => {
+                // The child takes the lock itself.
+                drop((dir, lock));
+                return background::start(session);
+            }
+            Owner::Here(dir, lock) => {
+                let node = session.open(dir, lock)?;
+                let outcome = here(session, &node, request);
+                if outcome.is_err() {
+                    node.end(&session.progress(), &|| true);
+                }
+                return outcome;
+            }
         }
     }
 }
@@ -167,12 +175,16 @@ fn wait(until: impl Future<Output = ()>) -> Result<(), CliError> {
 fn end(session: &Session, node: &Arc<Node>, server: Server) -> Result<Exit, CliError> {
     let signals = session.signals.clone();
     let before = signals.seen();
+    server.begin_end();
     if before > 0 {
         // Their open files would be waited for.
         server.interrupt();
     }
     let progress = session.progress();
-    node.end(&progress, &|| signals.seen() > before);
+    let hurry = || signals.seen() > before;
+    node.end_mounts(&progress, &hurry);
+    server.close();
+    node.end(&progress, &hurry);
     drop(server);
     Ok(Exit::Success)
 }

@@ -10,13 +10,13 @@ use std::{
 use crate::{
     args::GlobalArgs,
     config::{Config, ConfigError},
-    control::{Client, Request},
+    control::{Client, ControlError, Request},
     error::CliError,
     exit::Exit,
     lock::{Lock, LockError},
     node::Node,
     output::{Output, Show as _},
-    paths::{DataDir, config_file},
+    paths::{DataDir, SOCKET, config_file},
     progress::{Interrupted, Progress},
     signals::Signals,
 };
@@ -113,6 +113,24 @@ impl Session {
         }
     }
 
+    /// Says whether a node that was asked is only ending in order and did not begin with it: then
+    /// there is nothing to tell, but to ask again in a moment.
+    pub(crate) fn waits_for_end(&self, err: &CliError, began: Instant) -> bool {
+        let in_order = match err {
+            CliError::Control(ControlError::Ending) => true,
+            // A node that ends in order takes its socket away, one that dies does not.
+            CliError::Control(ControlError::Ended { .. }) => {
+                self.data_dir().is_ok_and(|dir| !dir.join(SOCKET).exists())
+            }
+            _ => false,
+        };
+        let waits = in_order && began.elapsed() < OWNER_WAIT && self.signals.seen() == 0;
+        if waits {
+            thread::sleep(LOOK_AGAIN);
+        }
+        waits
+    }
+
     /// Opens the node in this process.
     pub(crate) fn open(&self, dir: DataDir, lock: Lock) -> Result<Arc<Node>, CliError> {
         let node = Node::open(dir, lock, self.config()?)?;
@@ -131,19 +149,25 @@ impl Session {
     pub(crate) fn ask<R: Request>(&mut self, request: R, create: bool) -> Result<Exit, CliError> {
         // A wrong configuration is said at once, not only when this process opens the node.
         self.config()?;
-        let answer = match self.owner(create)? {
-            Owner::Running(client) => {
-                let listener = self.output.listener();
-                client.ask(&request, &listener, &mut self.signals)?
-            }
-            Owner::Here(dir, lock) => {
-                let node = self.open(dir, lock)?;
-                let answer = {
-                    let progress = self.progress();
-                    request.run(&node, &progress)
-                };
-                node.end(&self.progress(), &|| true);
-                answer?
+        let began = Instant::now();
+        let answer = loop {
+            match self.owner(create)? {
+                Owner::Running(client) => {
+                    let listener = self.output.listener();
+                    match client.ask(&request, &listener, &mut self.signals) {
+                        Err(err) if self.waits_for_end(&err, began) => {}
+                        answer => break answer?,
+                    }
+                }
+                Owner::Here(dir, lock) => {
+                    let node = self.open(dir, lock)?;
+                    let answer = {
+                        let progress = self.progress();
+                        request.run(&node, &progress)
+                    };
+                    node.end(&self.progress(), &|| true);
+                    break answer?;
+                }
             }
         };
         self.output.answer(&answer);

@@ -81,6 +81,7 @@ pub(crate) struct Care {
 impl Request for Status {
     type Answer = StatusAnswer;
     const PATH: &'static str = "/v1/status";
+    const UNTIL_THE_END: bool = true;
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<StatusAnswer, CliError> {
         let mut buckets = Vec::new();

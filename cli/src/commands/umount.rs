@@ -43,6 +43,7 @@ impl Show for UmountAnswer {
 impl Request for Umount {
     type Answer = UmountAnswer;
     const PATH: &'static str = "/v1/umount";
+    const UNTIL_THE_END: bool = true;
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<UmountAnswer, CliError> {
         let dir = crate::paths::resolved(&self.dir.0);

@@ -48,6 +48,8 @@ pub(crate) enum ControlError {
         #[source]
         source: Option<hyper::Error>,
     },
+    #[error("the node is just ending")]
+    Ending,
     #[error("the node's answer cannot be read")]
     NotAnAnswer {
         #[source]
@@ -167,6 +169,7 @@ async fn read_lines<R: Request>(
                 }
                 Line::Answer(answer) => return Ok(answer),
                 Line::Failure(failure) => return Err(CliError::Answered(failure)),
+                Line::Ending => return Err(ControlError::Ending.into()),
             }
         }
         if waiting.len() > LINE_BYTES_MAX {

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -56,14 +56,25 @@ pub(crate) struct Server {
     /// True when no new request is wanted.
     end: watch::Sender<bool>,
     stop: Arc<AtomicBool>,
+    open: Arc<AtomicU8>,
     requests: Arc<watch::Sender<usize>>,
     dir: DataDir,
 }
+
+/// What a server still begins with: everything…
+const OPEN: u8 = 2;
+/// …what is done until the end…
+const ENDING: u8 = 1;
+/// …nothing.
+const CLOSED: u8 = 0;
 
 #[derive(Clone)]
 struct Shared {
     node: Arc<Node>,
     stop: Arc<AtomicBool>,
+    /// One of [`OPEN`], [`ENDING`], [`CLOSED`]; looked at only by who is in `requests` already, so
+    /// that whoever closes it and finds none there knows that none will begin.
+    open: Arc<AtomicU8>,
     /// How many requests are worked on.
     requests: Arc<watch::Sender<usize>>,
 }
@@ -84,10 +95,12 @@ impl Server {
             let _entered = runtime.enter();
             bind(&dir)?
         };
+        let open = Arc::new(AtomicU8::new(OPEN));
         let requests = Arc::new(watch::Sender::new(0));
         let shared = Shared {
             node: Arc::clone(node),
             stop: Arc::clone(&stop),
+            open: Arc::clone(&open),
             requests: Arc::clone(&requests),
         };
         let (end, mut ends) = watch::channel(false);
@@ -105,7 +118,25 @@ impl Server {
             },
             runtime.handle(),
         );
-        Ok(Self { runtime: Some(runtime), tasks, end, stop, requests, dir })
+        Ok(Self { runtime: Some(runtime), tasks, end, stop, open, requests, dir })
+    }
+
+    /// From now on only what belongs to the end of a node is begun.
+    pub(crate) fn begin_end(&self) {
+        self.open.fetch_min(ENDING, Ordering::SeqCst);
+    }
+
+    /// From now on nothing is begun; waits, not for ever, until what was begun is done.
+    pub(crate) fn close(&self) {
+        self.open.store(CLOSED, Ordering::SeqCst);
+        let mut requests = self.requests();
+        if let Some(runtime) = &self.runtime {
+            let none_left = requests.wait_for(|count| *count == 0);
+            let ended = runtime.block_on(async { tokio::time::timeout(END_WAIT, none_left).await });
+            if ended.is_err() {
+                tracing::warn!("commands are still under way at the end");
+            }
+        }
     }
 
     /// Tells the commands under way to end where they can.
@@ -209,8 +240,14 @@ async fn handle<R: Request>(State(shared): State<Shared>, Json(request): Json<R>
     let first = Arc::clone(&status);
     let mut tasks = JoinSet::new();
     shared.requests.send_modify(|count| *count += 1);
+    let counted = Counted(Arc::clone(&shared.requests));
+    let needed = if R::UNTIL_THE_END { ENDING } else { OPEN };
+    if shared.open.load(Ordering::SeqCst) < needed {
+        let ending = Line::<()>::Ending.to_bytes();
+        return (StatusCode::SERVICE_UNAVAILABLE, ending).into_response();
+    }
     tasks.spawn_blocking(move || {
-        let _counted = Counted(shared.requests);
+        let _counted = counted;
         let progress = Progress::new(Sender(sender.clone()), shared.stop);
         let line = match request.run(&shared.node, &progress) {
             Ok(answer) => Line::Answer(answer),
