@@ -414,3 +414,34 @@ fn a_new_file_that_was_rewritten_before_it_was_settled_goes_with_a_power_cut() {
         assert_eq!(node.find("file"), None, "shared: {shared}");
     }
 }
+
+#[test]
+fn bytes_adopted_from_a_version_that_is_gone_are_kept() {
+    for synced in [false, true] {
+        for written in [false, true] {
+            let node = Node::new();
+            let source = node.create("source");
+            source.write_at(0, &pattern(LARGE, 1), false).unwrap();
+            source.flush().unwrap();
+            let pinned = node.vfs.open_read(&USER, source.ino()).unwrap();
+            let copy = node.create("copy");
+            assert_eq!(pinned.copy_range(0, &copy, 0, LARGE as u64).unwrap(), LARGE as u64);
+            let mut expected = pattern(LARGE, 1);
+            if written {
+                copy.write_at(7, b"changed", false).unwrap();
+                expected[7..14].copy_from_slice(b"changed");
+            }
+            // The writer's own version is replaced: nothing but the copy has its bytes.
+            source.write_at(0, &pattern(LARGE, 2), false).unwrap();
+            source.flush().unwrap();
+            if synced {
+                copy.fsync().unwrap();
+            }
+            copy.flush().unwrap();
+            copy.release().unwrap();
+            drop(pinned);
+            let node = node.killed_and_started(if synced { "boot-2" } else { "boot-1" });
+            assert_eq!(node.read("copy"), expected, "synced: {synced}, written: {written}");
+        }
+    }
+}

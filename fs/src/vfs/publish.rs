@@ -99,6 +99,7 @@ impl Vfs {
         if !state.is_dirty()? {
             return Ok(Published::Nothing);
         }
+        self.keep_adopted(state)?;
         let mtime_ns = state.mtime_ns()?.unwrap_or_else(|| self.db.clock().now_ns());
         // What the kernel writes into the file while its bytes are gathered counts as written
         // after this version; only the daemon itself makes an overlay whole.
@@ -152,6 +153,20 @@ impl Vfs {
             state.base = reader.transpose()?;
         }
         Ok(Published::NewVersion(ContentKey::of(version)))
+    }
+
+    /// Gives the line bytes of its own where those it adopted or lies over are no version's any
+    /// more: the reader still has them, and nobody else.
+    fn keep_adopted(&self, state: &mut LineState) -> Result<(), FsError> {
+        let Some(base) = state.base.as_ref().map(BlobReader::number) else { return Ok(()) };
+        if state.draft.as_ref().is_some_and(|draft| !draft.is_overlay()) {
+            return Ok(());
+        }
+        let row = self.db.glance(|conn| self.store.row(conn, base))?;
+        if row.is_none_or(|row| row.refs == 0) {
+            state.writable(self.store.drafts())?.materialize()?;
+        }
+        Ok(())
     }
 
     /// Says whether the next version takes the place of bytes that survive a power cut: those of an
@@ -225,6 +240,7 @@ impl Vfs {
             drop(state);
             return self.sync_version(line.ino);
         }
+        self.keep_adopted(&mut state)?;
         if state.draft.is_none() && state.base.is_some() {
             // Adopted bytes have no file of their own to record: publish them.
             self.publish(caller, line, &mut state)?;
