@@ -445,3 +445,15 @@ fn bytes_adopted_from_a_version_that_is_gone_are_kept() {
         }
     }
 }
+
+#[test]
+fn an_empty_file_that_was_fsynced_is_what_a_power_cut_leaves() {
+    let node = Node::new();
+    let file = node.create("file");
+    file.fsync().unwrap();
+    file.write_at(0, &pattern(LARGE, 1), false).unwrap();
+    file.flush().unwrap();
+    file.release().unwrap();
+    let node = node.killed_and_started("boot-2");
+    assert_eq!(node.read("file"), b"");
+}

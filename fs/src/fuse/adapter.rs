@@ -319,14 +319,14 @@ impl Filesystem for Adapter {
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "flush", %node))]
     fn flush(
         &self,
-        _: &Request,
+        request: &Request,
         node: INodeNo,
         handle: FileHandle,
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
         let handle = try_handle!(reply, self.shared.files, handle);
-        self.shared.flush(&handle, reply);
+        self.shared.flush(&handle, convert::thread(request), reply);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "release", %node))]

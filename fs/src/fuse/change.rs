@@ -11,6 +11,7 @@ use super::{
     notify,
     open::{FileInUse, Refusal},
     shared::Shared,
+    table::Coming,
 };
 use crate::{AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile};
 
@@ -44,8 +45,10 @@ impl Shared {
         let caller = convert::caller(request);
         match self.make_open(&caller, (parent, name), mode, flags) {
             Ok((made, file)) => {
-                let seat = self.seat_maker(request, &made, &file);
-                self.reply_created(reply, &made, file, seat);
+                let own = self.nodes.lock().own(made.ino);
+                let coming = self.coming(request, made.ino, own, file.is_writer());
+                let seat = self.seat_maker(&coming, &file);
+                self.reply_created(reply, &made, coming, file, seat);
             }
             // Somebody else was faster: the kernel looks again and opens that file.
             Err(err) if err.errno() == libc::EEXIST && flags.0 & libc::O_EXCL == 0 => {
@@ -71,18 +74,11 @@ impl Shared {
     }
 
     /// Seats whoever made a file. Nobody else knows its node yet, so that it fits.
-    fn seat_maker(
-        &self,
-        request: &Request,
-        made: &Attributes,
-        file: &Arc<OpenFile>,
-    ) -> Option<Seat> {
-        let own = self.nodes.lock().own(made.ino);
-        let coming = self.coming(request, made.ino, own);
+    fn seat_maker(&self, coming: &Coming, file: &Arc<OpenFile>) -> Option<Seat> {
         let seating = if file.is_writer() {
-            self.nodes.seat(&coming, Content::Line, None, None)
+            self.nodes.seat(coming, Content::Line, None, None)
         } else {
-            self.nodes.seat(&coming, Content::Version(file.content()), Some(file), None)
+            self.nodes.seat(coming, Content::Version(file.content()), Some(file), None)
         };
         match seating {
             Some(Seating::Seated(seat)) => Some(seat),
@@ -104,7 +100,15 @@ impl Shared {
             Err(errno) => return reply.error(errno),
         };
         if change.size.is_some() && !handle.is_some_and(|handle| handle.file.is_writer()) {
-            return self.resize_by_name(request, ino, node, change, reply);
+            let (coming, kept) = self.arrive(self.coming(request, ino, node, true));
+            let (seat, caller) = (kept.map(|(seat, _)| seat), convert::caller(request));
+            let change = AttributeChange { file: None, ..*change };
+            let resize =
+                move |shared: &Self| shared.resize_by_name(&caller, coming, seat, &change, reply);
+            return match seat {
+                Some(_) => resize(self),
+                None => self.when_settled(coming, Box::new(resize)),
+            };
         }
         let changed = self.vfs.set_attributes(&convert::caller(request), ino, change);
         if let Some(handle) = handle.filter(|_| change.size.is_some()) {
@@ -135,24 +139,25 @@ impl Shared {
     /// Changes a size without a handle: a short visit of a writer, which publishes at once.
     fn resize_by_name(
         &self,
-        request: &Request,
-        ino: Ino,
-        node: NodeId,
+        caller: &Caller,
+        coming: Coming,
+        kept: Option<Seat>,
         change: &AttributeChange<'_>,
         reply: ReplyAttr,
     ) {
-        let seat = match self.seat_writer(self.coming(request, ino, node)) {
+        let (ino, node) = (coming.ino, coming.node);
+        let seat = match kept.map_or_else(|| self.seat_writer(coming), |seat| Ok(Some(seat))) {
             Ok(seat) => seat,
             Err(Refusal::Moved) => return reply.error(Errno::ESTALE),
             Err(Refusal::Failed(err)) => return reply.error(errno("setattr", &err)),
         };
-        let changed = self.vfs.set_attributes(&convert::caller(request), ino, change);
+        let changed = self.vfs.set_attributes(caller, ino, change);
         let line = seat.map(|_| (node, 0));
         let published = changed.is_ok().then(|| self.vfs.published(ino).ok()).flatten();
         let notice = published.and_then(|key| self.notice(ino, key, line));
         if let Some(seat) = seat {
             self.nodes.lock().bypassed(ino, node);
-            self.nodes.leave(ino, node, seat);
+            self.leave(ino, node, seat);
         }
         let shown = changed.and_then(|changed| self.shown_at(ino, node, changed));
         match notice {

@@ -12,6 +12,7 @@ mod change;
 mod convert;
 mod directories;
 mod handles;
+mod later;
 mod lease;
 mod linger;
 mod mount;

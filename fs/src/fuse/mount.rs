@@ -20,7 +20,7 @@ use super::{
     adapter::Adapter,
     aside::Aside,
     handles::Handles,
-    linger::{self, Lingering},
+    later::{self, Later},
     mount_point::{self, MountError, MountPoint},
     nodes::Sharing,
     notify::{self, Notice},
@@ -143,13 +143,13 @@ impl Mount {
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
             vfs: Arc::clone(vfs),
-            nodes: NodeTable::new(vfs.root(), sharing, options.threads),
+            nodes: NodeTable::new(vfs.root(), sharing),
             ways: Ways::new(passthrough),
             files: Handles::new(),
             directories: Handles::new(),
             notices,
             aside,
-            lingering: Arc::new(Lingering::default()),
+            later: Arc::new(Later::default()),
         });
         let adapter = Adapter { shared: Arc::clone(&shared) };
         let session = Session::new(adapter, &point.dir, &config(options))
@@ -158,7 +158,7 @@ impl Mount {
             .start(session.notifier(), resolver(&shared))
             .map_err(failed("starting threads for"))?;
         observe(vfs, &shared);
-        linger::start(&shared).map_err(failed("starting threads for"))?;
+        later::start(&shared).map_err(failed("starting threads for"))?;
         let end = Arc::new(End::default());
         serve(session, Arc::clone(&shared), Arc::clone(&end))
             .map_err(failed("starting threads for"))?;
@@ -289,7 +289,7 @@ fn serve(session: Session<Adapter>, shared: Arc<Shared>, end: Arc<End>) -> io::R
         if let Err(err) = session.run() {
             error!(error = %err, "a mount ended with an error");
         }
-        shared.release_lingering();
+        shared.later.end();
         drop(shared);
         *end.lock() = true;
         end.changed.notify_all();

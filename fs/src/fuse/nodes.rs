@@ -33,17 +33,18 @@ const OTHER_ONE: NodeId = NodeId(1 << 62);
 /// was removed meanwhile, or its process died), and its seat is given up.
 const MOVE_MAX: Duration = Duration::from_secs(2);
 
-/// How long an open waits for a line whose writers were all flushed: the kernel does not wait for
-/// the release of a closed file, so that a program may open it again before that is known here.
-/// Longer than a request takes on a busy machine, shorter than anybody notices.
-const LINE_PATIENCE: Duration = Duration::from_millis(2);
+/// How long an open waits for a line that everybody seems to have closed. The kernel does not wait
+/// for the release of a closed file, so that it may be opened again before that is known here; and
+/// a writer who joined such a line would write over what it published. Long enough for a machine
+/// that is busy with other things; whoever is still there after that keeps the file open, by
+/// another descriptor or a mapping, and is not waited for again.
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long it waits for a line whose writers were all closed while somebody else seemed to have
-/// its file: for so long that may only be the process that is about to drop it. After that it is a
-/// mapping, and not waited for.
-pub(crate) const CLOSED_PATIENCE: Duration = Duration::from_millis(50);
+/// How long it waits if somebody was flushed by a process that did not open him: most likely a
+/// child that ended, and its parent goes on.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(2);
 
-/// How long it waits for readers, which go without being flushed: about what the release of a
+/// How long a writer waits for readers, who go without being flushed: about what the release of a
 /// closed file needs to arrive. All others are only opened beside them.
 const READER_PATIENCE: Duration = Duration::from_micros(300);
 
@@ -95,8 +96,6 @@ pub(crate) struct Ask {
     /// It was moved once and did not follow, as an open of `/proc/self/fd/N` does not; moving it
     /// again would fail it.
     pub(crate) strayed: bool,
-    /// How long it waited already for handles that are about to go; `None` if it may not.
-    pub(crate) waited: Option<Duration>,
     pub(crate) now: Instant,
 }
 
@@ -109,8 +108,15 @@ pub(crate) enum Seating {
     Moved,
     /// It fits nowhere: serve it past the node's page cache.
     Stray,
-    /// Whoever is in its way is about to leave: ask again when somebody did.
-    Wait,
+}
+
+/// Who closed a descriptor of a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// The process that opened it.
+    ByOpener,
+    /// Another one, which inherited or received it.
+    ByAnother,
 }
 
 /// Whether an open is one that was moved here.
@@ -296,12 +302,6 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         let seat = Seat(self.next_seat);
         let family = self.family(ask.ino);
         let here = family.fits(ask.node, content);
-        // A new line is worth a moment: it leaves what was just published alone.
-        let in_the_way = if here { content == Content::Line } else { !ask.strayed };
-        let may_wait = in_the_way && self.sharing == Sharing::Pinned;
-        if may_wait && ask.waited.is_some_and(|waited| waited < self.patience(ask)) {
-            return Seating::Wait;
-        }
         let to = if here {
             ask.node
         } else if ask.strayed || ask.thread == Thread(0) {
@@ -350,10 +350,10 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
     }
 
     /// Notes that a handle was flushed.
-    pub(crate) fn flushed(&mut self, ino: Ino, node: NodeId, seat: Seat) {
+    pub(crate) fn flushed(&mut self, ino: Ino, node: NodeId, seat: Seat, flush: Flush) {
         let found = self.families.get_mut(&ino).and_then(|all| all.node_mut(node));
         if let Some(taken) = found.and_then(|found| found.taken_mut(seat)) {
-            taken.stage = Stage::Flushed;
+            taken.stage = Stage::Flushed(flush);
         }
     }
 
@@ -365,10 +365,25 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         }
     }
 
-    /// Returns how long an open waits at most for those who are in its way to leave.
-    pub(crate) fn patience(&self, ask: &Ask) -> Duration {
-        let found = self.families.get(&ask.ino).and_then(|all| all.node(ask.node));
-        found.map_or(Duration::ZERO, |found| found.patience(ask.now))
+    /// Returns how long somebody who comes to a node is to wait for those in his way to leave.
+    pub(crate) fn patience(&self, ino: Ino, node: NodeId, writes: bool, now: Instant) -> Duration {
+        let found = self.families.get(&ino).and_then(|all| all.node(node));
+        // Readers are in each other's way only while names lead to an older version's node.
+        let in_the_way = found.filter(|found| writes || found.content == Content::Line);
+        match in_the_way {
+            Some(found) if self.sharing == Sharing::Pinned => found.patience(now),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Notes that somebody waited in vain: who sits at the node stays.
+    pub(crate) fn outstayed(&mut self, ino: Ino, node: NodeId) {
+        let found = self.families.get_mut(&ino).and_then(|all| all.node_mut(node));
+        for taken in found.map(|found| &mut found.seats).into_iter().flatten() {
+            if matches!(taken.stage, Stage::Flushed(_)) {
+                taken.stage = Stage::Open;
+            }
+        }
     }
 
     /// Notes that `key` is published, `line` being the node it was written at after `writes`

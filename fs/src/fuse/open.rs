@@ -1,6 +1,7 @@
 //! Opening, flushing and releasing files.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use tracing::error;
 
 use super::{
     convert, lease,
-    nodes::{Arrival, Content, NodeId, Notice, Seat, Seating},
+    nodes::{Arrival, Content, Flush, NodeId, Notice, Seat, Seating, Thread},
     notify,
     passthrough::Way,
     shared::Shared,
@@ -35,9 +36,10 @@ pub(super) struct FileInUse {
     pub(super) file: Arc<OpenFile>,
     pub(super) ino: Ino,
     pub(super) node: NodeId,
+    opener: Thread,
     /// None for a handle that reads and writes past its node.
     pub(super) seat: Option<Seat>,
-    way: Way,
+    pub(super) way: Way,
     /// It was used through the page cache, so that this holds what the node stands for.
     used: AtomicBool,
 }
@@ -72,22 +74,55 @@ impl Shared {
             Err(errno) => return reply.error(errno),
         };
         let caller = convert::caller(request);
-        let coming = self.coming(request, ino, node);
-        let opened = match convert::open_write(flags, &caller) {
-            None => self.open_reader(&caller, coming),
-            Some(how) => self.open_writer(&caller, coming, how),
+        let how = convert::open_write(flags, &caller);
+        let coming = self.coming(request, ino, node, how.is_some());
+        let (coming, kept) = self.arrive(coming);
+        let was_moved_here = kept.is_some();
+        let open = move |shared: &Self| {
+            let opened = match (how, kept) {
+                (None, Some((seat, Some(file)))) => Ok((file, Some(seat))),
+                (None, kept) => {
+                    if let Some((seat, _)) = kept {
+                        shared.leave(ino, node, seat);
+                    }
+                    shared.open_reader(&caller, coming)
+                }
+                (Some(how), kept) => {
+                    let seat = kept.map(|(seat, _)| seat);
+                    shared.open_writer(&caller, coming, seat, how)
+                }
+            };
+            match opened {
+                Ok((file, seat)) => {
+                    shared.reply_opened(
+                        reply,
+                        coming,
+                        file,
+                        seat,
+                        how.is_some_and(|how| how.truncate),
+                    );
+                }
+                Err(refusal) => reply.error(refusal.errno("open")),
+            }
         };
-        let (file, seat) = match opened {
-            Ok(opened) => opened,
-            Err(refusal) => return reply.error(refusal.errno("open")),
-        };
+        if was_moved_here { open(self) } else { self.when_settled(coming, Box::new(open)) }
+    }
+
+    fn reply_opened(
+        &self,
+        reply: ReplyOpen,
+        coming: Coming,
+        file: Arc<OpenFile>,
+        seat: Option<Seat>,
+        truncates: bool,
+    ) {
+        let node = coming.node;
         let way = match seat {
             Some(_) => self.enter(&file, node, |backing| reply.open_backing(backing)),
             None => self.ways.enter_direct(node),
         };
-        let truncates = flags.0 & libc::O_TRUNC != 0;
         let flags = self.open_flags(&file, node, &way, truncates);
-        let number = self.keep(file, ino, node, seat, way.clone());
+        let number = self.keep(file, coming, seat, way.clone());
         match way {
             Way::Cached | Way::Direct => reply.opened(number, flags),
             Way::Passthrough(id) | Way::DirectOver(id) => {
@@ -101,10 +136,11 @@ impl Shared {
         &self,
         reply: ReplyCreate,
         made: &Attributes,
+        coming: Coming,
         file: Arc<OpenFile>,
         seat: Option<Seat>,
     ) {
-        let node = self.nodes.lock().own(made.ino);
+        let node = coming.node;
         let way = match seat {
             Some(_) => self.enter(&file, node, |backing| reply.open_backing(backing)),
             None => self.ways.enter_direct(node),
@@ -115,7 +151,7 @@ impl Shared {
             self.nodes.lock().cached(made.ino, node);
         }
         let shown = convert::attributes(made, node.0);
-        let number = self.keep(file, made.ino, node, seat, way.clone());
+        let number = self.keep(file, coming, seat, way.clone());
         match way {
             Way::Cached | Way::Direct => {
                 reply.created(&LASTING, &shown, GENERATION, number, flags);
@@ -126,28 +162,35 @@ impl Shared {
         }
     }
 
-    pub(super) fn coming(&self, request: &Request, ino: Ino, node: NodeId) -> Coming {
+    /// Describes who makes a request.
+    pub(super) fn coming(&self, request: &Request, ino: Ino, node: NodeId, writes: bool) -> Coming {
         let thread = convert::thread(request);
-        Coming { thread, ino, node, strayed: false, since: Instant::now() }
+        Coming { thread, ino, node, writes, strayed: false, since: Instant::now() }
+    }
+
+    /// Gives somebody the seat that was kept for him, if he was moved to this node, and what he
+    /// was pinned to; otherwise notes whether he did not follow.
+    pub(super) fn arrive(
+        &self,
+        mut coming: Coming,
+    ) -> (Coming, Option<(Seat, Option<Arc<OpenFile>>)>) {
+        let Coming { thread, ino, node, writes, .. } = coming;
+        let arrival = self.nodes.lock().arrive(thread, ino, node, writes);
+        self.release_abandoned();
+        coming.strayed = matches!(arrival, Arrival::Strayed);
+        match arrival {
+            Arrival::Seated(seat, file) => (coming, Some((seat, file))),
+            Arrival::Strayed | Arrival::New => (coming, None),
+        }
     }
 
     fn open_reader(
         &self,
         caller: &Caller,
-        mut coming: Coming,
+        coming: Coming,
     ) -> Result<(Arc<OpenFile>, Option<Seat>), Refusal> {
-        let Coming { thread, ino, node, .. } = coming;
-        let (arrival, mut seen) = {
-            let mut nodes = self.nodes.lock();
-            (nodes.arrive(thread, ino, node, false), nodes.publishes())
-        };
-        self.release_abandoned();
-        match arrival {
-            Arrival::Seated(seat, Some(file)) => return Ok((file, Some(seat))),
-            Arrival::Seated(seat, None) => self.nodes.leave(ino, node, seat),
-            Arrival::Strayed => coming.strayed = true,
-            Arrival::New => {}
-        }
+        let ino = coming.ino;
+        let mut seen = self.nodes.lock().publishes();
         let mut file = self.vfs.open_read(caller, ino)?;
         for pins in 0.. {
             let content = Content::Version(file.content());
@@ -156,7 +199,7 @@ impl Shared {
                 Some(Seating::Seated(seat)) => return Ok((file, Some(seat))),
                 Some(Seating::Stray) => return Ok((file, None)),
                 // The seat that is kept keeps the file, too.
-                Some(Seating::Moved | Seating::Wait) => return Err(Refusal::Moved),
+                Some(Seating::Moved) => return Err(Refusal::Moved),
                 None => seen = self.nodes.lock().publishes(),
             }
             if self.vfs.published(ino)? != file.content() {
@@ -171,14 +214,18 @@ impl Shared {
         &self,
         caller: &Caller,
         coming: Coming,
+        kept: Option<Seat>,
         how: OpenWrite,
     ) -> Result<(Arc<OpenFile>, Option<Seat>), Refusal> {
-        let seat = self.seat_writer(coming)?;
+        let seat = match kept {
+            Some(seat) => Some(seat),
+            None => self.seat_writer(coming)?,
+        };
         let (ino, node) = (coming.ino, coming.node);
         let opened = self.vfs.open_write(caller, ino, how);
         if let Some(seat) = seat {
             if opened.is_err() {
-                self.nodes.leave(ino, node, seat);
+                self.leave(ino, node, seat);
             } else if how.truncate {
                 self.nodes.lock().wrote(ino, node, seat);
             }
@@ -186,21 +233,13 @@ impl Shared {
         Ok((opened?, seat))
     }
 
-    /// Seats somebody who is about to write; without a seat it is to write past the node.
-    pub(super) fn seat_writer(&self, mut coming: Coming) -> Result<Option<Seat>, Refusal> {
-        let Coming { thread, ino, node, .. } = coming;
-        let arrival = self.nodes.lock().arrive(thread, ino, node, true);
-        self.release_abandoned();
-        match arrival {
-            Arrival::Seated(seat, _) => return Ok(Some(seat)),
-            Arrival::Strayed => coming.strayed = true,
-            Arrival::New => {}
-        }
+    /// Seats somebody who is about to write; without a seat he is to write past the node.
+    pub(super) fn seat_writer(&self, coming: Coming) -> Result<Option<Seat>, Refusal> {
         match self.nodes.seat(&coming, Content::Line, None, None) {
             Some(Seating::Seated(seat)) => Ok(Some(seat)),
             Some(Seating::Stray) | None => Ok(None),
-            Some(Seating::Moved | Seating::Wait) => {
-                self.move_other_names(ino);
+            Some(Seating::Moved) => {
+                self.move_other_names(coming.ino);
                 Err(Refusal::Moved)
             }
         }
@@ -274,13 +313,13 @@ impl Shared {
     fn keep(
         &self,
         file: Arc<OpenFile>,
-        ino: Ino,
-        node: NodeId,
+        coming: Coming,
         seat: Option<Seat>,
         way: Way,
     ) -> FileHandle {
+        let Coming { thread, ino, node, .. } = coming;
         let used = AtomicBool::new(false);
-        self.files.insert(FileInUse { file, ino, node, seat, way, used })
+        self.files.insert(FileInUse { file, ino, node, opener: thread, seat, way, used })
     }
 
     /// Notes that a handle read or wrote through the daemon.
@@ -315,13 +354,14 @@ impl Shared {
     }
 
     /// Publishes what a handle wrote; close(2) waits for the answer.
-    pub(super) fn flush(&self, handle: &FileInUse, reply: ReplyEmpty) {
+    pub(super) fn flush(&self, handle: &FileInUse, closer: Thread, reply: ReplyEmpty) {
         let (ino, node) = (handle.ino, handle.node);
         let writes = self.nodes.lock().writes(ino, node);
         match handle.file.flush() {
             Ok(published) => {
                 if let Some(seat) = handle.seat {
-                    self.nodes.lock().flushed(ino, node, seat);
+                    let flush = flushed_by(handle.opener, closer);
+                    self.nodes.lock().flushed(ino, node, seat, flush);
                 }
                 let line = handle.seat.map(|_| (node, writes));
                 match published {
@@ -370,22 +410,6 @@ impl Shared {
         }
     }
 
-    /// Ends a handle that the kernel has closed; nobody waits for it.
-    pub(super) fn closed(&self, handle: Arc<FileInUse>) {
-        if self.is_mapped(&handle) { self.linger(handle) } else { self.release(&handle) }
-    }
-
-    /// Says whether the bytes of a closed handle are still mapped for writing. The mapping holds
-    /// the backing file only, so that the kernel closes the handle without it.
-    pub(super) fn is_mapped(&self, handle: &FileInUse) -> bool {
-        if !handle.file.is_writer()
-            || !matches!(handle.way, Way::Passthrough(_) | Way::DirectOver(_))
-        {
-            return false;
-        }
-        self.ways.last_backing(handle.node).is_some_and(|file| lease::is_written_elsewhere(&file))
-    }
-
     /// Ends a handle.
     ///
     /// First the way goes, so that no handle of the next line is bound to this line's file. A
@@ -399,7 +423,7 @@ impl Shared {
             self.late_stores(handle);
         }
         if let Some(seat) = handle.seat {
-            self.nodes.leave(ino, node, seat);
+            self.leave(ino, node, seat);
         }
         if !is_writer {
             self.release_file(&handle.file);
@@ -435,4 +459,12 @@ impl Shared {
             self.release_file(&file);
         }
     }
+}
+
+/// Says whether a descriptor was closed by the process that opened it. A closed file has this in
+/// common with its opener, unlike one that was inherited.
+fn flushed_by(opener: Thread, closer: Thread) -> Flush {
+    let is_thread_of_opener =
+        || Path::new(&format!("/proc/{}/task/{}", opener.0, closer.0)).exists();
+    if opener == closer || is_thread_of_opener() { Flush::ByOpener } else { Flush::ByAnother }
 }

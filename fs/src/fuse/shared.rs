@@ -9,7 +9,7 @@ use fuser::INodeNo;
 use tesfs_pathtree::{Ino, Name};
 
 use super::{
-    aside::Aside, convert, directories::OpenDirectory, handles::Handles, linger::Lingering,
+    aside::Aside, convert, directories::OpenDirectory, handles::Handles, later::Later,
     nodes::NodeId, notify::Notices, open::FileInUse, passthrough::Ways, table::NodeTable,
 };
 use crate::{FsError, Vfs};
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) directories: Handles<OpenDirectory>,
     pub(super) notices: Notices,
     pub(super) aside: Aside,
-    pub(super) lingering: Arc<Lingering>,
+    pub(super) later: Arc<Later>,
 }
 
 impl Shared {

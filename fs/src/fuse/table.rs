@@ -1,16 +1,17 @@
-//! The nodes of a mount, behind their lock.
+//! The nodes of a mount, behind their lock, and the opens that wait for one.
 
 use std::{
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use tesfs_pathtree::Ino;
 
-use super::nodes::{Ask, Content, NodeId, Nodes, Seat, Seating, Sharing, Thread};
+use super::{
+    nodes::{Ask, Content, NodeId, Nodes, Seat, Seating, Sharing, Thread},
+    shared::Shared,
+};
 use crate::{ContentKey, OpenFile};
 
 /// What a node table of this mount holds.
@@ -18,40 +19,63 @@ pub(super) type FileNodes = Nodes<ContentKey, Arc<OpenFile>>;
 
 /// The node table, shared by the threads of a mount.
 pub(super) struct NodeTable {
-    /// Protects the whole table. Nothing else is locked and no request is made under it.
-    nodes: Mutex<FileNodes>,
-    left: Condvar,
-    waiting: AtomicUsize,
-    /// Threads that may wait at once; the others must be there for what is waited for.
-    waiting_max: usize,
+    /// Protects all of it. Nothing else is locked and no request is made under it.
+    table: Mutex<Table>,
 }
 
-/// An open that wants a seat, before anybody asked for it.
+/// What the lock protects.
+pub(super) struct Table {
+    nodes: FileNodes,
+    waiting: Vec<Waiting>,
+    next_number: u64,
+}
+
+/// Somebody who wants a seat at a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Coming {
     pub(super) thread: Thread,
     pub(super) ino: Ino,
     pub(super) node: NodeId,
+    pub(super) writes: bool,
     pub(super) strayed: bool,
     pub(super) since: Instant,
 }
 
+/// Goes on with a request that waited.
+pub(super) type Resume = Box<dyn FnOnce(&Shared) + Send>;
+
+/// Somebody who waits until those in his way leave a node. No thread waits with him.
+struct Waiting {
+    number: u64,
+    coming: Coming,
+    resume: Resume,
+}
+
+impl Deref for Table {
+    type Target = FileNodes;
+
+    fn deref(&self) -> &FileNodes {
+        &self.nodes
+    }
+}
+
+impl DerefMut for Table {
+    fn deref_mut(&mut self) -> &mut FileNodes {
+        &mut self.nodes
+    }
+}
+
 impl NodeTable {
-    /// Returns the table of a mount that `threads` threads serve.
-    pub(super) fn new(root: Ino, sharing: Sharing, threads: usize) -> Self {
-        Self {
-            nodes: Mutex::new(Nodes::new(root, sharing)),
-            left: Condvar::new(),
-            waiting: AtomicUsize::new(0),
-            waiting_max: threads.saturating_sub(1),
-        }
+    pub(super) fn new(root: Ino, sharing: Sharing) -> Self {
+        let nodes = Nodes::new(root, sharing);
+        Self { table: Mutex::new(Table { nodes, waiting: Vec::new(), next_number: 0 }) }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, FileNodes> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seats an open, waiting a little for handles that are about to go.
+    /// Seats somebody; see [`Nodes::seat`].
     ///
     /// `None` says that something was published since the table counted `publishes`: whoever
     /// pinned a version before must look whether it is still the current one.
@@ -62,35 +86,66 @@ impl NodeTable {
         file: Option<&Arc<OpenFile>>,
         publishes: Option<u64>,
     ) -> Option<Seating> {
-        let mut nodes = self.lock();
-        loop {
-            if publishes.is_some_and(|seen| seen != nodes.publishes()) {
-                return None;
-            }
-            let Coming { thread, ino, node, strayed, since } = *coming;
+        let mut table = self.lock();
+        if publishes.is_some_and(|seen| seen != table.publishes()) {
+            return None;
+        }
+        let Coming { thread, ino, node, strayed, .. } = *coming;
+        let ask = Ask { thread, ino, node, strayed, now: Instant::now() };
+        Some(table.seat(&ask, content, file.cloned()))
+    }
+}
+
+impl Shared {
+    /// Goes on with `resume` when nobody is about to leave the node, at once if nobody is.
+    pub(super) fn when_settled(&self, coming: Coming, resume: Resume) {
+        let (until, number) = {
+            let mut table = self.nodes.lock();
             let now = Instant::now();
-            let waited = now.saturating_duration_since(since);
-            let may_wait = self.waiting.load(Ordering::Relaxed) < self.waiting_max;
-            let waited = may_wait.then_some(waited);
-            let ask = Ask { thread, ino, node, strayed, waited, now };
-            match nodes.seat(&ask, content, file.cloned()) {
-                Seating::Wait => {
-                    self.waiting.fetch_add(1, Ordering::Relaxed);
-                    let rest = nodes.patience(&ask).saturating_sub(waited.unwrap_or_default());
-                    let woken = self.left.wait_timeout(nodes, rest);
-                    nodes = woken.unwrap_or_else(PoisonError::into_inner).0;
-                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+            let patience = table.patience(coming.ino, coming.node, coming.writes, now);
+            let until = coming.since + patience;
+            if until <= now {
+                if !patience.is_zero() {
+                    table.outstayed(coming.ino, coming.node);
                 }
-                seating => return Some(seating),
+                drop(table);
+                return resume(self);
             }
+            let number = table.next_number;
+            table.next_number += 1;
+            table.waiting.push(Waiting { number, coming, resume });
+            (until, number)
+        };
+        self.later.at(
+            until,
+            Box::new(move |shared| {
+                let resuming = Arc::clone(shared);
+                shared.aside.run(move || resuming.resume_late(number));
+            }),
+        );
+    }
+
+    /// Gives up a seat, and goes on with whoever waited for that.
+    pub(super) fn leave(&self, ino: Ino, node: NodeId, seat: Seat) {
+        let resumed: Vec<Waiting> = {
+            let mut table = self.nodes.lock();
+            table.leave(ino, node, seat);
+            table.waiting.extract_if(.., |waiting| waiting.coming.ino == ino).collect()
+        };
+        for Waiting { coming, resume, .. } in resumed {
+            self.when_settled(coming, resume);
         }
     }
 
-    /// Gives up a seat and wakes whoever waits for that.
-    pub(super) fn leave(&self, ino: Ino, node: NodeId, seat: Seat) {
-        self.lock().leave(ino, node, seat);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.left.notify_all();
+    /// Goes on with somebody whose patience is over, if he still waits.
+    fn resume_late(&self, number: u64) {
+        let resumed = {
+            let mut table = self.nodes.lock();
+            let index = table.waiting.iter().position(|waiting| waiting.number == number);
+            index.map(|index| table.waiting.swap_remove(index))
+        };
+        if let Some(Waiting { coming, resume, .. }) = resumed {
+            self.when_settled(coming, resume);
         }
     }
 }

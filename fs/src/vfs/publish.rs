@@ -291,15 +291,24 @@ impl Vfs {
 
     /// Makes the current version of an inode survive a power cut.
     pub(crate) fn sync_version(&self, ino: Ino) -> Result<(), FsError> {
-        let row = self.db.read(|conn| {
-            let blob = tree::inode(conn, self.view, ino)?.and_then(|inode| inode.blob);
+        let (version, row) = self.db.read(|conn| {
+            let inode = tree::inode(conn, self.view, ino)?;
+            let blob = inode.as_ref().and_then(|inode| inode.blob);
             let row = blob.map(|blob| self.store.row(conn, blob)).transpose()?;
-            Ok::<_, FsError>(row.flatten())
+            Ok::<_, FsError>((inode.map(|inode| inode.content), row.flatten()))
         })?;
         if let Some(row) = row.filter(|row| !row.settled) {
             settle(&self.store, row.number)?;
         }
-        Ok(self.db.sync()?)
+        self.db.sync()?;
+        if let Some(line) = self.lines.find(ino) {
+            // Also where there are no bytes: what the line publishes next must not take its place.
+            let mut state = line.lock();
+            if let Some(own) = state.own.as_mut().filter(|own| Some(own.version) == version) {
+                own.settled = true;
+            }
+        }
+        Ok(())
     }
 
     /// Takes one writer off a line; the last one publishes what came late and ends it.

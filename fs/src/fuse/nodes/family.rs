@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CLOSED_PATIENCE, Content, FRESH_FROM, LINE_PATIENCE, NodeId, READER_PATIENCE, Seat};
+use super::{
+    CLOSE_PATIENCE, Content, FLUSH_PATIENCE, FRESH_FROM, Flush, NodeId, READER_PATIENCE, Seat,
+};
 
 /// What the kernel's page cache of a node holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +30,8 @@ pub(super) struct Taken<F> {
 pub(super) enum Stage {
     /// In use.
     Open,
-    /// Nothing was written through it since its last flush: most likely it is being closed.
-    Flushed,
+    /// Nothing was written through it since its last flush.
+    Flushed(Flush),
     /// The kernel closed it, and its bytes seem to be mapped still.
     Closed(Instant),
 }
@@ -92,23 +94,22 @@ impl<K: Copy + Eq, F: Clone> Node<K, F> {
 
     /// Returns how long to wait for everybody who sits here to leave; nothing if somebody stays.
     pub(super) fn patience(&self, now: Instant) -> Duration {
-        let age = |taken: &Taken<F>| match taken.stage {
-            Stage::Closed(since) => Some(now.saturating_duration_since(since)),
-            Stage::Open | Stage::Flushed => None,
+        let stages = || self.seats.iter().map(|taken| taken.stage);
+        let stays = |stage| match stage {
+            Stage::Open => true,
+            Stage::Flushed(_) => false,
+            Stage::Closed(since) => now.saturating_duration_since(since) > CLOSE_PATIENCE,
         };
-        if self.seats.iter().any(|taken| !taken.here) || self.is_free() {
+        if self.is_free() || self.seats.iter().any(|taken| !taken.here) {
             return Duration::ZERO;
         }
         match self.content {
             Content::Version(_) => READER_PATIENCE,
-            Content::Line if self.seats.iter().any(|taken| taken.stage == Stage::Open) => {
-                Duration::ZERO
+            Content::Line if stages().any(stays) => Duration::ZERO,
+            Content::Line if stages().any(|stage| stage == Stage::Flushed(Flush::ByAnother)) => {
+                FLUSH_PATIENCE
             }
-            Content::Line if self.seats.iter().filter_map(age).any(|age| age > CLOSED_PATIENCE) => {
-                Duration::ZERO
-            }
-            Content::Line if self.seats.iter().all(|taken| age(taken).is_some()) => CLOSED_PATIENCE,
-            Content::Line => LINE_PATIENCE,
+            Content::Line => CLOSE_PATIENCE,
         }
     }
 

@@ -14,7 +14,7 @@ fn table() -> Table {
 
 fn ask(thread: Thread, node: NodeId) -> Ask {
     let now = Instant::now();
-    Ask { thread, ino: FILE, node, strayed: false, waited: None, now }
+    Ask { thread, ino: FILE, node, strayed: false, now }
 }
 
 fn read(table: &mut Table, thread: Thread, node: NodeId, version: u32) -> Seating {
@@ -312,33 +312,48 @@ fn a_moved_open_that_stays_away_loses_its_seat() {
     assert_eq!(table.look_up(WRITER, FILE, later).node, OWN);
 }
 
-/// An open that has waited for `waited` so far.
-fn waiting(thread: Thread, waited: Duration) -> Ask {
-    let now = Instant::now() + waited;
-    Ask { waited: Some(waited), now, ..ask(thread, OWN) }
+fn patience(table: &Table, writes: bool) -> Duration {
+    table.patience(FILE, OWN, writes, Instant::now())
 }
 
 #[test]
-fn an_open_waits_a_little_for_a_line_that_is_being_closed() {
-    for content in [Content::Version(2), Content::Line] {
-        let mut table = table();
-        let writer = seated(write(&mut table, WRITER, OWN));
-        table.flushed(FILE, OWN, writer);
-        assert_eq!(table.seat(&waiting(READER, Duration::ZERO), content, None), Seating::Wait);
-        let long = waiting(READER, LINE_PATIENCE);
-        assert_ne!(table.seat(&long, content, None), Seating::Wait);
-    }
-}
-
-#[test]
-fn nobody_waits_for_a_writer_who_goes_on_writing() {
+fn an_open_waits_for_a_line_that_is_being_closed() {
     let mut table = table();
     let writer = seated(write(&mut table, WRITER, OWN));
-    table.flushed(FILE, OWN, writer);
+    assert_eq!(patience(&table, false), Duration::ZERO);
+    table.flushed(FILE, OWN, writer, Flush::ByOpener);
+    assert_eq!(patience(&table, false), CLOSE_PATIENCE);
+    assert_eq!(patience(&table, true), CLOSE_PATIENCE, "it is worth it for writers, too");
     table.wrote(FILE, OWN, writer);
-    let patient = waiting(READER, Duration::ZERO);
-    assert_eq!(table.seat(&patient, Content::Version(2), Some("pinned")), Seating::Moved);
-    seated(table.seat(&waiting(OTHER, Duration::ZERO), Content::Line, None));
+    assert_eq!(patience(&table, true), Duration::ZERO, "he goes on writing");
+}
+
+#[test]
+fn a_child_that_ends_does_not_close_its_parents_file() {
+    let mut table = table();
+    let writer = seated(write(&mut table, WRITER, OWN));
+    table.flushed(FILE, OWN, writer, Flush::ByAnother);
+    assert_eq!(patience(&table, false), FLUSH_PATIENCE);
+}
+
+#[test]
+fn nobody_waits_for_a_line_that_one_of_its_writers_keeps_open() {
+    let mut table = table();
+    let writer = seated(write(&mut table, WRITER, OWN));
+    seated(write(&mut table, OTHER, OWN));
+    table.flushed(FILE, OWN, writer, Flush::ByOpener);
+    assert_eq!(patience(&table, false), Duration::ZERO);
+}
+
+#[test]
+fn whoever_was_waited_for_in_vain_is_not_waited_for_again() {
+    let mut table = table();
+    let writer = seated(write(&mut table, WRITER, OWN));
+    table.flushed(FILE, OWN, writer, Flush::ByOpener);
+    table.outstayed(FILE, OWN);
+    assert_eq!(patience(&table, true), Duration::ZERO);
+    table.flushed(FILE, OWN, writer, Flush::ByOpener);
+    assert_eq!(patience(&table, true), CLOSE_PATIENCE, "now he may be closing it");
 }
 
 #[test]
@@ -346,25 +361,23 @@ fn a_closed_handle_is_waited_for_until_it_must_be_a_mapping() {
     let mut table = table();
     let writer = seated(write(&mut table, WRITER, OWN));
     table.closed(FILE, OWN, writer, Instant::now());
-    let soon = waiting(OTHER, LINE_PATIENCE * 2);
-    assert_eq!(table.seat(&soon, Content::Line, None), Seating::Wait);
-    let mapped =
-        Ask { now: Instant::now() + CLOSED_PATIENCE * 2, ..waiting(OTHER, Duration::ZERO) };
-    seated(table.seat(&mapped, Content::Line, None));
+    assert_eq!(patience(&table, true), CLOSE_PATIENCE);
+    let later = Instant::now() + CLOSE_PATIENCE * 2;
+    assert_eq!(table.patience(FILE, OWN, true, later), Duration::ZERO);
 }
 
 #[test]
 fn a_writer_waits_a_moment_for_readers_and_none_for_moved_ones() {
     let mut table = table();
     let reader = seated(read(&mut table, READER, OWN, 1));
-    let patient = waiting(WRITER, Duration::ZERO);
-    assert_eq!(table.seat(&patient, Content::Line, None), Seating::Wait);
+    assert_eq!(patience(&table, true), READER_PATIENCE);
+    assert_eq!(patience(&table, false), Duration::ZERO, "readers wait for none");
     table.leave(FILE, OWN, reader);
-    seated(table.seat(&patient, Content::Line, None));
+    seated(write(&mut table, WRITER, OWN));
     assert_eq!(read(&mut table, READER, OWN, 1), Seating::Moved);
     let lead = table.look_up(READER, FILE, Instant::now());
-    let there = Ask { node: lead.node, ..waiting(OTHER, Duration::ZERO) };
-    assert_eq!(table.seat(&there, Content::Line, None), Seating::Moved, "it has not come yet");
+    let moved = table.patience(FILE, lead.node, true, Instant::now());
+    assert_eq!(moved, Duration::ZERO, "it has not come yet");
 }
 
 #[test]
@@ -461,6 +474,7 @@ fn with_live_sharing_nothing_is_ever_moved() {
     table.leave(FILE, OWN, writer);
     seated(read(&mut table, READER, OWN, 2));
     assert_eq!(table.others(FILE, OWN), []);
+    assert_eq!(patience(&table, true), Duration::ZERO);
 }
 
 #[test]
