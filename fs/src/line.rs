@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tesfs_blobs::{Allocate, BlobReader, Draft, DraftFile, DraftPool, FileStamp};
+use tesfs_blobs::{Allocate, BlobHash, BlobReader, Draft, DraftFile, DraftPool, FileStamp};
 use tesfs_pathtree::{BlobNumber, Ino, Stamp, tree::Inode};
 
 use crate::{attributes::lends_privileges, error::FsError};
@@ -61,6 +61,8 @@ pub(crate) struct Own {
     pub(crate) blob: Option<BlobNumber>,
     /// Its bytes survive a power cut together with its row, or are known to be on disk.
     pub(crate) settled: bool,
+    /// The hash of bytes that were copied into the row.
+    pub(crate) copied: Option<BlobHash>,
 }
 
 /// A draft file as a durable record knows it.

@@ -45,11 +45,16 @@ impl Shared {
         pinned: Option<&Arc<OpenFile>>,
     ) -> Result<Attributes, FsError> {
         let Some(file) = pinned else { return self.vfs.attributes(ino) };
-        // Times may be set on a version that is still the current one.
+        let mut shown = file.attributes()?;
+        // Times may be set on a version that is still the current one. Its size is its own, though:
+        // a writer may begin at any moment.
         if !self.vfs.has_writers(ino) && self.vfs.published(ino)? == file.content() {
-            return self.vfs.attributes(ino);
+            let now = self.vfs.attributes(ino)?;
+            if !self.vfs.has_writers(ino) {
+                shown.mtime_ns = now.mtime_ns;
+            }
         }
-        file.attributes()
+        Ok(shown)
     }
 
     /// Returns for how long the attributes of a node hold. Where the kernel writes by itself they

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tesfs_blobs::{BlobError, BlobReader, Draft, DraftRecord, INLINE_MAX, Store};
+use tesfs_blobs::{BlobError, BlobHash, BlobReader, Draft, DraftRecord, INLINE_MAX, Store};
 use tesfs_pathtree::{
     BlobNumber, Ino, Tx,
     tree::{self, AttributeEdit, NewContent, TreeError},
@@ -142,7 +142,12 @@ impl Vfs {
         // Without a name there is nobody to publish for: the bytes go with the last handle.
         let Some((version, blob)) = stored else { return Ok(Published::Nothing) };
         state.version = version;
-        state.own = Some(Own { version, blob, settled: bytes.settles_with_row() });
+        let copied = match &bytes {
+            NewBytes::Inline(bytes) if state.shared => Some(BlobHash::of(bytes)),
+            _ => None,
+        };
+        let settled = bytes.settles_with_row();
+        state.own = Some(Own { version, blob, settled, copied });
         state.clean = clean;
         state.forced = false;
         state.times = PendingTimes::default();
@@ -317,6 +322,8 @@ impl Vfs {
         if !self.lines.leave(line.ino) {
             return Ok(());
         }
+        let stored_late = has_late_stores(&state)?;
+        state.forced |= stored_late;
         let published = self.publish(caller, line, &mut state).map(drop);
         if !self.lines.end(line.ino) {
             return published;
@@ -396,6 +403,20 @@ impl Vfs {
     }
 }
 
+/// Says whether bytes differ from those that were copied into the row: a store through a mapping
+/// of a page that was written before moves no time of the file.
+fn has_late_stores(state: &LineState) -> Result<bool, FsError> {
+    let (Some(draft), Some(copied)) = (&state.draft, state.own.and_then(|own| own.copied)) else {
+        return Ok(false);
+    };
+    let size = draft.size()?;
+    if size > INLINE_MAX || draft.is_poisoned() {
+        return Ok(false);
+    }
+    let now = read_all(|at, buffer| draft.read_at(at, buffer), size)?;
+    Ok(BlobHash::of(&now) != copied)
+}
+
 /// Makes one blob survive a power cut.
 fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
     match store.settle(&[blob])?.into_iter().next() {
@@ -430,8 +451,6 @@ fn gather(store: &Store, state: &mut LineState, how: Publish) -> Result<NewBytes
         return Ok(NewBytes::None);
     }
     if size <= INLINE_MAX && !in_place {
-        // The base may go with this publish: the line's bytes must not need it any more.
-        draft.materialize()?;
         return Ok(NewBytes::Inline(read_all(|at, buffer| draft.read_at(at, buffer), size)?));
     }
     let is_whole = !draft.is_overlay();
