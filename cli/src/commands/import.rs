@@ -90,11 +90,11 @@ impl Request for Import {
             return Err(CliError::SourceInDataDir { path: source });
         }
         let mut forbidden = vec![node.dir().path().to_owned()];
-        for mounted in node.mounts().all() {
-            if source.starts_with(&mounted.dir) {
+        for dir in node.mounts().dirs() {
+            if source.starts_with(&dir) {
                 return Err(CliError::SourceInMount { path: source });
             }
-            forbidden.push(mounted.dir.clone());
+            forbidden.push(dir);
         }
         let mut place = node.place(&self.dest)?;
         if let Some(mounted) = node.mounts().of(place.bucket.number)

@@ -109,6 +109,7 @@ impl Request for Mount {
             let dir = elsewhere.dir.clone();
             return Err(CliError::BucketMounted { bucket: bucket.name, dir });
         }
+        let starting = node.mounts().begin(&bucket, &dir)?;
         let options =
             VfsOptions { read_only: self.wish.read_only, shared_writes: self.wish.shared_writes };
         let now_ns = node.clock().now_ns();
@@ -125,6 +126,7 @@ impl Request for Mount {
                 return Err(err);
             }
         };
+        drop(starting);
         if mounted.was_stale() {
             progress
                 .say(format!("{} was left mounted by a node that died: cleaned", dir.display()));

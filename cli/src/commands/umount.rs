@@ -62,9 +62,13 @@ impl Request for Umount {
             }
             result => result?,
         }
-        Ok(UmountAnswer {
+        let answer = UmountAnswer {
             dir: WirePath(mounted.dir.clone()),
             bucket: Some(mounted.bucket.name.clone()),
-        })
+        };
+        // Whoever hears of it may mount something there at once.
+        drop(mounted);
+        node.mounts().wait_for_end_at(&answer.dir.0);
+        Ok(answer)
     }
 }

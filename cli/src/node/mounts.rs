@@ -80,17 +80,54 @@ impl Mounted {
 pub(crate) struct Mounts {
     /// Protects the list only. Detached folders are in it until their last user is gone.
     all: Mutex<Vec<Arc<Mounted>>>,
+    /// Those that are being mounted: the kernel may show them before they are in the list.
+    /// Protects this list only; taken before `all`.
+    starting: Mutex<Vec<(BucketNumber, PathBuf)>>,
     /// How many there are, for whoever waits for an end.
     count: watch::Sender<usize>,
 }
 
 impl Default for Mounts {
     fn default() -> Self {
-        Self { all: Mutex::default(), count: watch::Sender::new(0) }
+        let (all, starting) = (Mutex::default(), Mutex::default());
+        Self { all, starting, count: watch::Sender::new(0) }
+    }
+}
+
+/// The right to mount one bucket at one folder, until it is dropped.
+pub(crate) struct Starting {
+    mounts: Arc<Mounts>,
+    bucket: BucketNumber,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.mounts.lock_starting().retain(|(bucket, _)| *bucket != self.bucket);
     }
 }
 
 impl Mounts {
+    /// Keeps everybody else from mounting `bucket`, or anything at `dir`, meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Somebody is at it, or was faster.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        bucket: &Bucket,
+        dir: &Path,
+    ) -> Result<Starting, CliError> {
+        let mut starting = self.lock_starting();
+        let taken = starting.iter().any(|(other, at)| *other == bucket.number || at == dir)
+            || self.at(dir).is_some()
+            || self.of(bucket.number).is_some();
+        if taken {
+            return Err(CliError::BucketBusy { bucket: bucket.name.clone() });
+        }
+        starting.push((bucket.number, dir.to_owned()));
+        Ok(Starting { mounts: Arc::clone(self), bucket: bucket.number })
+    }
+
     /// Mounts `vfs` at `dir` and keeps it until it is taken away, by whomever.
     ///
     /// # Errors
@@ -157,6 +194,14 @@ impl Mounts {
         all
     }
 
+    /// Where the folders are or are about to be.
+    pub(crate) fn dirs(&self) -> Vec<PathBuf> {
+        let starting = self.lock_starting();
+        let all = self.lock();
+        let starting = starting.iter().map(|(_, dir)| dir.clone());
+        all.iter().map(|mounted| mounted.dir.clone()).chain(starting).collect()
+    }
+
     /// The folder at exactly `dir`.
     pub(crate) fn at(&self, dir: &Path) -> Option<Arc<Mounted>> {
         self.all().into_iter().find(|mounted| mounted.dir == dir)
@@ -209,6 +254,16 @@ impl Mounts {
         self.wait_none();
     }
 
+    /// Waits, not for ever, until the folder at `dir` is forgotten.
+    pub(crate) fn wait_for_end_at(&self, dir: &Path) {
+        const WAIT: Duration = Duration::from_secs(5);
+        const LOOK_AGAIN: Duration = Duration::from_millis(1);
+        let until = Instant::now() + WAIT;
+        while self.at(dir).is_some() && Instant::now() < until {
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     /// Waits, not for ever, until the threads behind the folders have let go of their trees.
     fn wait_none(&self) {
         const WAIT: Duration = Duration::from_secs(5);
@@ -216,6 +271,10 @@ impl Mounts {
         while !self.all().is_empty() && Instant::now() < until {
             thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    fn lock_starting(&self) -> MutexGuard<'_, Vec<(BucketNumber, PathBuf)>> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Mounted>>> {

@@ -133,7 +133,8 @@ impl Bench {
             let said = self.run(&["status", "--json"]).ok();
             said.contains("\"unsealed\": 0,").then_some(())
         };
-        eventually(SOON, is_sealed).expect("what was written is sealed in time");
+        let sealed = eventually(SOON, is_sealed);
+        assert!(sealed.is_some(), "{:#?}\n{}", self.run(&["status", "--json"]), self.log());
     }
 
     /// The files that hold the bytes of versions, without their outboards.

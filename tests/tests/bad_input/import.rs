@@ -22,6 +22,8 @@ use crate::{
 
 /// Large enough that reading it takes a while.
 const SLOW_BYTES: usize = 64 << 20;
+/// So many that nobody copies them all before somebody else moves one.
+const DIRECTORIES: usize = 40;
 
 #[test]
 fn names_of_any_bytes_are_taken_and_come_back() {
@@ -186,30 +188,34 @@ fn a_directory_that_vanishes_is_listed_and_everything_else_is_taken() {
     let bench = Bench::with_bucket();
     // Through a mounted bucket, where the first file shows when the import is under way.
     let node = bench.start(Mode::Cached);
-    for name in ["one", "other"] {
-        bench.write(&format!("odd/{name}/large"), vec![1; SLOW_BYTES]);
+    let names: Vec<String> = (0..DIRECTORIES).map(|number| number.to_string()).collect();
+    for name in &names {
+        bench.write(&format!("odd/{name}/large"), vec![1; SLOW_BYTES / 16]);
     }
-    bench.write("odd/still", "still");
-    let (vanished, ran) = thread::scope(|scope| {
+    fs::create_dir(bench.at("away")).unwrap();
+    let ran = thread::scope(|scope| {
         let vanish = || {
-            // Whichever is copied first, the other one vanishes meanwhile.
-            let begun = |name: &str| bench.at("keep/odd").join(name).join("large").exists();
-            let vanishing = || match (begun("one"), begun("other")) {
-                (true, _) => Some("other"),
-                (_, true) => Some("one"),
-                _ => None,
-            };
-            let name = eventually(SOON, vanishing).expect("the import begins");
-            fs::remove_dir_all(bench.at("odd").join(name)).unwrap();
-            name
+            // Whichever is copied first, all the others vanish meanwhile.
+            let has_begun = |name: &&String| bench.at("keep/odd").join(name).exists();
+            let first = eventually(SOON, || names.iter().find(has_begun));
+            let first = first.expect("the import begins");
+            for name in names.iter().filter(|name| *name != first) {
+                fs::rename(bench.at("odd").join(name), bench.at("away").join(name)).unwrap();
+            }
         };
-        let vanished = thread::Builder::new().spawn_scoped(scope, vanish).unwrap();
-        let ran = bench.run(&["import", "odd", "keep:odd"]);
-        (vanished.join().unwrap(), ran)
+        thread::Builder::new().spawn_scoped(scope, vanish).unwrap();
+        bench.run(&["import", "odd", "keep:odd"])
     });
-    let path = bench.said(&format!("odd/{vanished}"));
-    ran.partial(&format!("{path}: cannot be read: no such file"));
-    assert!(tree(&bench.at("odd")) == tree(&bench.at("keep/odd")));
+    ran.partial(": cannot be read: no such file");
+    let taken = tree(&bench.at("keep/odd"));
+    for name in &names {
+        let is_taken = taken.contains_key(Path::new(name));
+        let is_listed =
+            ran.out.contains(&format!("{}: cannot", bench.said(&format!("odd/{name}"))));
+        assert!(is_taken != is_listed, "{name} is either taken or listed: {ran:#?}");
+        let bytes = taken.get(&Path::new(name).join("large"));
+        assert!(bytes.is_none_or(|bytes| bytes.len() == SLOW_BYTES / 16), "{name} is whole");
+    }
     node.unmount().unwrap();
     let said = bench.run(&["verify", "--full"]).ok();
     assert!(said.contains("no damage found"), "{said}");

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     os::unix::fs::FileExt as _,
-    process::ExitStatus,
+    process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -145,6 +145,37 @@ fn an_fsynced_file_that_was_open_at_the_end_is_published_at_the_next_start() {
     assert!(fs::read(bench.at("keep/synced")).unwrap() == large(3));
     node.unmount().unwrap();
     bench.write("kept/synced", large(3));
+    bench.nothing_is_lost();
+}
+
+#[test]
+fn a_command_that_meets_an_ending_node_is_done_when_it_has_ended() {
+    let bench = Bench::with_bucket();
+    for _ in 0..20 {
+        bench.run(&["mount", "keep", "keep", "--background"]).ok();
+        bench.run(&["umount", "keep"]).ok();
+        // The node that lost its last folder is about to end.
+        bench.run(&["verify"]).ok();
+    }
+    bench.nothing_is_lost();
+}
+
+#[test]
+fn a_node_that_waits_for_open_files_begins_nothing_else() {
+    let bench = Bench::with_bucket();
+    let mut node = start(&bench, Mode::Cached, LONG_SECONDS);
+    let open = File::open(bench.at("keep/note.txt")).unwrap();
+    node.signal(Signal::TERM);
+    says(&bench, "1 file open in");
+    let said = bench.run(&["status"]).ok();
+    assert!(said.contains(&bench.said("keep")), "what is mounted is still said: {said}");
+    let mut command = bench.command(&["bucket", "create", "other"]);
+    let mut create = Child(command.stdout(Stdio::null()).spawn().unwrap());
+    assert!(create.0.try_wait().unwrap().is_none(), "it waits for the end of the node");
+    drop(open);
+    assert!(node.ended().success(), "{}", bench.log());
+    assert!(create.ended().success());
+    assert_eq!(bench.buckets(), ["keep", "other"]);
     bench.nothing_is_lost();
 }
 
