@@ -142,6 +142,7 @@ fn tree_errno(err: &TreeError) -> i32 {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other failure of bytes is EIO")]
 fn blob_errno(err: &BlobError) -> i32 {
     if err.is_full() {
         return libc::ENOSPC;
@@ -151,7 +152,6 @@ fn blob_errno(err: &BlobError) -> i32 {
             Some(errno @ (libc::EDQUOT | libc::EFBIG | libc::EINVAL | libc::EMFILE)) => errno,
             _ => libc::EIO,
         },
-        #[expect(clippy::wildcard_enum_match_arm, reason = "every other failure of bytes is EIO")]
         _ => libc::EIO,
     }
 }

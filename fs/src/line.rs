@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tesfs_blobs::{Allocate, BlobHash, BlobReader, Draft, DraftFile, DraftPool, FileStamp};
+use tesfs_blobs::{Allocate, BlobReader, Draft, DraftFile, DraftPool, FileStamp};
 use tesfs_pathtree::{BlobNumber, Ino, Stamp, tree::Inode};
 
 use crate::{attributes::lends_privileges, error::FsError};
@@ -43,6 +43,11 @@ pub(crate) struct LineState {
     pub(crate) frozen: bool,
     /// The kernel writes into the draft file directly.
     pub(crate) shared: bool,
+    /// The bytes of `version`, where they are in its row and the draft file is shared: a store
+    /// through a mapping to a page that was written before changes no time of the file.
+    pub(crate) inline: Option<Vec<u8>>,
+    /// The last writer has left: the bytes are the version's only.
+    pub(crate) has_ended: bool,
     /// What was last fsynced and recorded for recovery, until a publish makes up for it.
     pub(crate) synced: Option<Synced>,
     /// The draft's file was recorded, and a power cut may bring the record back.
@@ -61,8 +66,6 @@ pub(crate) struct Own {
     pub(crate) blob: Option<BlobNumber>,
     /// Its bytes survive a power cut together with its row, or are known to be on disk.
     pub(crate) settled: bool,
-    /// The hash of bytes that were copied into the row.
-    pub(crate) copied: Option<BlobHash>,
 }
 
 /// A draft file as a durable record knows it.
@@ -94,6 +97,8 @@ impl Line {
                 own: None,
                 frozen: false,
                 shared: false,
+                inline: None,
+                has_ended: false,
                 synced: None,
                 lingers: false,
                 lends_privileges: lends_privileges(inode.mode),
@@ -129,9 +134,18 @@ impl LineState {
         match &self.draft {
             // Nobody writes into a version's file, but sealing changes how it looks.
             Some(_) if self.frozen && !self.shared => Ok(false),
-            Some(draft) => Ok(Some(draft.stamp()?) != self.clean),
+            Some(draft) if Some(draft.stamp()?) != self.clean => Ok(true),
+            Some(draft) => Ok(!self.is_as_published(draft)?),
             None => Ok(false),
         }
+    }
+
+    /// Says whether the draft has the bytes that were published into a row.
+    fn is_as_published(&self, draft: &Draft) -> Result<bool, FsError> {
+        let Some(published) = &self.inline else { return Ok(true) };
+        let mut now = vec![0; published.len()];
+        let got = draft.read_at(0, &mut now)?;
+        Ok(now[..got] == published[..])
     }
 
     /// Returns when the bytes were last written, where that is known.
@@ -169,6 +183,9 @@ impl LineState {
         let end = offset.saturating_add(data.len() as u64);
         if end > SIZE_MAX {
             return Err(FsError::FileTooLarge(end));
+        }
+        if data.is_empty() {
+            return Ok(0);
         }
         let written = self.writable(pool)?.write_at(offset, data)?;
         // The file's times may be too coarse to tell this write from the last publish.

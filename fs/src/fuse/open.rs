@@ -44,6 +44,9 @@ pub(super) struct FileInUse {
     used: AtomicBool,
 }
 
+/// The seat that was kept for a moved open, and the file that it was pinned to.
+pub(super) type Kept = (Seat, Option<Arc<OpenFile>>);
+
 /// Why an open is not answered with a handle.
 pub(super) enum Refusal {
     /// It is to come again, by a lookup.
@@ -170,10 +173,7 @@ impl Shared {
 
     /// Gives somebody the seat that was kept for him, if he was moved to this node, and what he
     /// was pinned to; otherwise notes whether he did not follow.
-    pub(super) fn arrive(
-        &self,
-        mut coming: Coming,
-    ) -> (Coming, Option<(Seat, Option<Arc<OpenFile>>)>) {
+    pub(super) fn arrive(&self, mut coming: Coming) -> (Coming, Option<Kept>) {
         let Coming { thread, ino, node, writes, .. } = coming;
         let arrival = self.nodes.lock().arrive(thread, ino, node, writes);
         self.release_abandoned();

@@ -13,6 +13,7 @@ use crate::{
     },
     caller::Caller,
     error::FsError,
+    line::Line,
     open_file::OpenWrite,
 };
 
@@ -27,7 +28,7 @@ impl Vfs {
         if hidden::is_hidden(ino) {
             return self.hidden.attributes(self.root(), ino);
         }
-        self.live_attributes(&self.require_inode(ino)?)
+        self.live_attributes(|| self.require_inode(ino))
     }
 
     /// Changes attributes and returns them all.
@@ -57,22 +58,30 @@ impl Vfs {
         self.attributes(ino)
     }
 
-    /// Shows the inode as its writers see it.
-    pub(super) fn live_attributes(&self, inode: &Inode) -> Result<Attributes, FsError> {
-        let mut shown = Attributes::from(inode);
-        if !inode.is_file() {
-            return Ok(shown);
+    /// Shows an inode as its writers see it; `read` reads its row.
+    ///
+    /// The row is read again when a line ended meanwhile: it may be of before that line's last
+    /// publish, and the kernel would keep what it is told.
+    pub(super) fn live_attributes(
+        &self,
+        read: impl Fn() -> Result<Inode, FsError>,
+    ) -> Result<Attributes, FsError> {
+        loop {
+            let ends = self.lines.ends();
+            let inode = read()?;
+            if !inode.is_file() {
+                return Ok(Attributes::from(&inode));
+            }
+            match self.lines.find(inode.ino) {
+                Some(line) => {
+                    if let Some(shown) = live(&inode, &line)? {
+                        return Ok(shown);
+                    }
+                }
+                None if self.lines.ends() == ends => return Ok(Attributes::from(&inode)),
+                None => {}
+            }
         }
-        let Some(line) = self.lines.find(inode.ino) else { return Ok(shown) };
-        let state = line.lock();
-        shown.size = state.size()?;
-        shown.blocks = blocks_of(shown.size);
-        if let Some(mtime_ns) = state.mtime_ns()? {
-            shown.mtime_ns = mtime_ns;
-            shown.ctime_ns = shown.ctime_ns.max(state.draft_ctime_ns()?.unwrap_or(mtime_ns));
-        }
-        shown.atime_ns = state.times.atime_ns.unwrap_or(shown.atime_ns);
-        Ok(shown)
     }
 
     fn resize(
@@ -124,7 +133,7 @@ impl Vfs {
         }
         let Some(line) = self.lines.find(ino) else { return Ok(false) };
         let mut state = line.lock();
-        if !state.is_dirty()? {
+        if state.has_ended || !state.is_dirty()? {
             return Ok(false);
         }
         let stamp = state.draft.as_ref().map(Draft::stamp).transpose()?;
@@ -169,4 +178,21 @@ impl Vfs {
             TimeChange::At(ns) => ns,
         }
     }
+}
+
+/// Shows an inode as the writers of its line see it, unless the line has ended.
+fn live(inode: &Inode, line: &Line) -> Result<Option<Attributes>, FsError> {
+    let state = line.lock();
+    if state.has_ended {
+        return Ok(None);
+    }
+    let mut shown = Attributes::from(inode);
+    shown.size = state.size()?;
+    shown.blocks = blocks_of(shown.size);
+    if let Some(mtime_ns) = state.mtime_ns()? {
+        shown.mtime_ns = mtime_ns;
+        shown.ctime_ns = shown.ctime_ns.max(state.draft_ctime_ns()?.unwrap_or(mtime_ns));
+    }
+    shown.atime_ns = state.times.atime_ns.unwrap_or(shown.atime_ns);
+    Ok(Some(shown))
 }

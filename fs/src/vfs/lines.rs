@@ -5,7 +5,10 @@ use std::{
         HashMap,
         hash_map::Entry::{Occupied, Vacant},
     },
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tesfs_pathtree::Ino;
@@ -17,6 +20,8 @@ use crate::{error::FsError, line::Line};
 pub(super) struct Lines {
     /// Protects the table and the counts in it; never held while a line's own lock is awaited.
     table: Mutex<HashMap<Ino, Entry>>,
+    /// Counts lines that ended.
+    ends: AtomicU64,
 }
 
 struct Entry {
@@ -61,9 +66,16 @@ impl Lines {
         let mut table = self.lock();
         let is_over = table.get(&ino).is_some_and(|entry| entry.writers == 0);
         if is_over {
+            self.ends.fetch_add(1, Ordering::SeqCst);
             table.remove(&ino);
         }
         is_over
+    }
+
+    /// Returns how many lines have ended: whoever read a row before one did, and then finds no line,
+    /// may have missed what that line published last.
+    pub(super) fn ends(&self) -> u64 {
+        self.ends.load(Ordering::SeqCst)
     }
 
     /// Returns every line.

@@ -32,9 +32,10 @@ impl Vfs {
         if hidden::is_hidden(parent) || self.is_reserved(parent, name) {
             return self.hidden.lookup(self.root(), parent, name);
         }
-        let found = self.db.glance(|conn| tree::lookup(conn, self.view, parent, name))?;
-        let inode = found.ok_or_else(|| TreeError::EdgeNotFound { parent, name: name.clone() })?;
-        self.live_attributes(&inode)
+        self.live_attributes(|| {
+            let found = self.db.glance(|conn| tree::lookup(conn, self.view, parent, name))?;
+            Ok(found.ok_or_else(|| TreeError::EdgeNotFound { parent, name: name.clone() })?)
+        })
     }
 
     /// Returns the directory that an inode's first name is in; the root is its own.
@@ -132,7 +133,7 @@ impl Vfs {
                 other => Ok(other?),
             }
         })?;
-        self.live_attributes(&linked)
+        self.attributes(linked.ino)
     }
 
     /// Removes a name that does not lead to a directory.

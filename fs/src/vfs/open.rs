@@ -96,8 +96,7 @@ impl Vfs {
         let line = self.lines.join(inode.ino, || {
             let line = Line::starting(&inode, None);
             // The empty version is this line's own: its first publish takes its place.
-            line.lock().own =
-                Some(Own { version: inode.content, blob: None, settled: false, copied: None });
+            line.lock().own = Some(Own { version: inode.content, blob: None, settled: false });
             Ok(line)
         })?;
         let role = Role::OnLine { line, how, writes: true };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tesfs_blobs::{BlobError, BlobHash, BlobReader, Draft, DraftRecord, INLINE_MAX, Store};
+use tesfs_blobs::{BlobError, BlobReader, Draft, DraftRecord, INLINE_MAX, Store};
 use tesfs_pathtree::{
     BlobNumber, Ino, Tx,
     tree::{self, AttributeEdit, NewContent, TreeError},
@@ -142,17 +142,16 @@ impl Vfs {
         // Without a name there is nobody to publish for: the bytes go with the last handle.
         let Some((version, blob)) = stored else { return Ok(Published::Nothing) };
         state.version = version;
-        let copied = match &bytes {
-            NewBytes::Inline(bytes) if state.shared => Some(BlobHash::of(bytes)),
-            _ => None,
-        };
-        let settled = bytes.settles_with_row();
-        state.own = Some(Own { version, blob, settled, copied });
+        state.own = Some(Own { version, blob, settled: bytes.settles_with_row() });
         state.clean = clean;
         state.forced = false;
         state.times = PendingTimes::default();
         self.keep_recorded(state);
         state.frozen = matches!(bytes, NewBytes::Draft { .. });
+        state.inline = match bytes {
+            NewBytes::Inline(bytes) if state.shared => Some(bytes),
+            _ => None,
+        };
         if state.frozen && !state.shared {
             let reader = blob.map(|blob| self.db.glance(|conn| self.store.reader(conn, blob)));
             state.base = reader.transpose()?;
@@ -322,12 +321,11 @@ impl Vfs {
         if !self.lines.leave(line.ino) {
             return Ok(());
         }
-        let stored_late = has_late_stores(&state)?;
-        state.forced |= stored_late;
         let published = self.publish(caller, line, &mut state).map(drop);
         if !self.lines.end(line.ino) {
             return published;
         }
+        state.has_ended = true;
         let file = state.draft.take().map(Draft::into_draft_file);
         let (synced, lingers) = (state.synced.take(), state.lingers);
         drop(state);
@@ -401,20 +399,6 @@ impl Vfs {
     pub(crate) fn is_being_written(&self, blob: BlobNumber) -> bool {
         self.lines.all().iter().any(|line| line.lock().publishes_into(blob))
     }
-}
-
-/// Says whether bytes differ from those that were copied into the row: a store through a mapping
-/// of a page that was written before moves no time of the file.
-fn has_late_stores(state: &LineState) -> Result<bool, FsError> {
-    let (Some(draft), Some(copied)) = (&state.draft, state.own.and_then(|own| own.copied)) else {
-        return Ok(false);
-    };
-    let size = draft.size()?;
-    if size > INLINE_MAX || draft.is_poisoned() {
-        return Ok(false);
-    }
-    let now = read_all(|at, buffer| draft.read_at(at, buffer), size)?;
-    Ok(BlobHash::of(&now) != copied)
 }
 
 /// Makes one blob survive a power cut.
