@@ -1,5 +1,7 @@
 //! The VFS core without a mount: what readers and writers see, and what a crash leaves.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use tesfs_blobs::Store;

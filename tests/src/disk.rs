@@ -90,6 +90,9 @@ impl Disk {
         if away.is_none() {
             return last;
         }
+        // As the cut left it, before anybody repairs anything: what a failed round is judged by.
+        let before = self.image.with_extension("before");
+        run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(before))?;
         self.mount()
     }
 

@@ -13,8 +13,8 @@ mod run;
 mod tree;
 
 pub use self::{
-    driver::{Answer, Driver, Found, Seen},
-    op::{Allocate, At, How, Made, Op, Profile, RenameMode, XattrEdit, ops},
+    driver::{Access, Answer, Driver, Found, Seen},
+    op::{Allocate, At, Focus, How, Made, Op, Profile, RenameMode, XattrEdit, ops},
     run::{Mismatch, Run, run},
     tree::{Model, Refusal},
 };

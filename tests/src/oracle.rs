@@ -24,29 +24,26 @@ pub struct Violation {
 }
 
 /// Finds the state among `candidates` that `seen` shows, and returns it with `seen` as its
-/// contents, so that the writer can go on from there.
-///
-/// Candidates are in order, the newest last; the last is reported against when none fits.
+/// contents, so that the writer can go on from there. Candidates are in order, the newest last.
 ///
 /// # Errors
 ///
-/// The violations of the candidate that fits best.
+/// The violations of every candidate, in order: the one with the fewest tells what went wrong.
 pub fn reconcile(
     candidates: &[State],
     seen: &Observation,
     cut: Cut,
-) -> Result<State, Vec<Violation>> {
-    let mut best: Option<Vec<Violation>> = None;
+) -> Result<State, Vec<Vec<Violation>>> {
+    let mut all = Vec::new();
     for state in candidates.iter().rev() {
         let violations = violations(state, seen, cut);
         if violations.is_empty() {
             return Ok(settle(state, seen));
         }
-        if best.as_ref().is_none_or(|best| violations.len() < best.len()) {
-            best = Some(violations);
-        }
+        all.push(violations);
     }
-    Err(best.unwrap_or_default())
+    all.reverse();
+    Err(all)
 }
 
 fn violations(state: &State, seen: &Observation, cut: Cut) -> Vec<Violation> {

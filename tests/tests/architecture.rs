@@ -22,7 +22,7 @@ const IO: &[&str] =
 
 /// Only the top floor prints, reads the environment or knows a home.
 const TOP_ONLY: &[&str] =
-    &["println!", "eprintln!", "print!(", "env::var", "env::args", "directories::"];
+    &["println!", "eprintln!", "print!(", "env::var", "env::args", "ProjectDirs", "BaseDirs"];
 
 const LINES_MAX: usize = 600;
 const WORDS: &[&str] = &["fn get_", "SELECT *", "todo!(", "unimplemented!(", "FIXME", "XXX"];

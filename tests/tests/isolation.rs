@@ -3,6 +3,9 @@
 //!
 //! Every version says which it is in each of its words, so that a mixture shows wherever it is.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "whoever runs the tests must see what is skipped")]
+
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use tesfs_tests::{
-    Cut, Disk, Mode, Node, NodePlace, Random, State, Stop, Tally, Writer, WriterReport, detach,
-    eventually, observe, reconcile,
+    Cut, Disk, Mode, Node, NodePlace, Random, State, Stop, Tally, Violation, Writer, WriterReport,
+    detach, eventually, observe, reconcile,
 };
 
 /// Writers at work at once.
@@ -290,13 +290,25 @@ impl Campaign {
             };
             match reconcile(&report.candidates, &seen, self.cut) {
                 Ok(state) => self.states[index] = state,
-                Err(violations) => {
-                    let lines = violations.iter();
+                Err(all) => {
+                    let best = all.iter().min_by_key(|violations| violations.len());
+                    let lines = best.into_iter().flatten();
                     wrong
                         .extend(lines.map(|v| format!("  writer {index}: {}: {}", v.name, v.what)));
+                    self.note_violations(index, &all);
                 }
             }
         }
+    }
+
+    /// Writes beside the journal how each state a writer went through differs from what is there.
+    fn note_violations(&self, index: usize, all: &[Vec<Violation>]) {
+        let mut text = String::new();
+        for (number, violations) in all.iter().enumerate() {
+            let lines = violations.iter().map(|v| format!("{number}: {}: {}\n", v.name, v.what));
+            text.extend(lines);
+        }
+        drop(fs::write(self.dir.join(format!("violations-{index}")), text));
     }
 
     fn start(&self) -> Result<Option<Node>> {

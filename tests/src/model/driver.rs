@@ -28,6 +28,15 @@ pub struct Found {
     pub hole: Option<u64>,
 }
 
+/// Whether what is written reaches the file behind a line without anybody's knowing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Served,
+    Direct,
+    /// The kernel decides.
+    Either,
+}
+
 /// A filesystem under test. Paths are relative to its root; no call follows a symbolic link.
 pub trait Driver {
     type Handle;
@@ -45,7 +54,7 @@ pub trait Driver {
     fn open_read(&mut self, at: &Path, direct: bool) -> Answer<Self::Handle>;
     fn open_write(&mut self, at: &Path, how: How, truncate: bool) -> Answer<Self::Handle>;
     /// Says whether the handle, open for writing, writes the file behind it directly.
-    fn is_live(&self, handle: &Self::Handle) -> bool;
+    fn access(&self, handle: &Self::Handle) -> Access;
     /// Reads everything.
     fn read(&mut self, handle: &Self::Handle) -> Answer<Vec<u8>>;
     /// Writes everything; an appending handle does not look at the offset.

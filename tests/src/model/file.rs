@@ -2,6 +2,8 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use super::driver::Access;
+
 /// Bytes up to this many survive a power cut together with their version's row.
 const IN_ROW_MAX: usize = 16 * 1024;
 
@@ -15,7 +17,6 @@ pub(super) struct Version {
 
 impl Version {
     fn new(bytes: Vec<u8>, settled: bool) -> Self {
-        let settled = settled || bytes.len() <= IN_ROW_MAX;
         Self { bytes: Rc::new(bytes), settled: Rc::new(Cell::new(settled)) }
     }
 }
@@ -30,8 +31,8 @@ struct Line {
     owns_birth: bool,
     /// The bytes are those of another version, whole.
     adopted: Option<Version>,
-    /// A writer writes the file behind the line directly.
-    live: bool,
+    /// How writers reach the file behind the line.
+    access: Access,
     /// What was published last is in that very file.
     in_place: bool,
     /// The bytes as they were at the last fsync, and after each change since: one of these is
@@ -95,16 +96,19 @@ impl File {
             dirty: false,
             owns_birth: false,
             adopted: None,
-            live: false,
+            access: Access::Served,
             in_place: false,
             since_sync: vec![],
         });
         line.writers += 1;
     }
 
-    /// Notes that a writer got the line's own file.
-    pub(super) fn go_live(&mut self) {
-        self.line().live = true;
+    /// Notes how one more writer reaches the file behind the line.
+    pub(super) fn note_access(&mut self, access: Access) {
+        let line = self.line();
+        if line.access != Access::Direct && access != Access::Served {
+            line.access = access;
+        }
     }
 
     /// Takes one writer off the line, which publishes when it was the last.
@@ -129,6 +133,10 @@ impl File {
             return;
         }
         self.change(|bytes| bytes.resize(size, 0));
+        if self.line().in_place {
+            // The version's own file was cut.
+            self.publish_as(true, true);
+        }
     }
 
     /// Makes a range zeros, in a file of at least `size` bytes.
@@ -142,7 +150,9 @@ impl File {
 
     /// Says whether the line would take the bytes of a whole version without copying them.
     pub(super) fn takes_whole(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| !line.live && line.bytes.is_empty())
+        self.line
+            .as_ref()
+            .is_some_and(|line| line.access == Access::Served && line.bytes.is_empty())
     }
 
     pub(super) fn adopt(&mut self, version: &Version) {
@@ -164,14 +174,22 @@ impl File {
     /// Makes the line's bytes the current version, if the file has a name, or if its version's own
     /// bytes were written.
     pub(super) fn publish(&mut self, named: bool) {
+        self.publish_as(named, false);
+    }
+
+    /// Publishes; a version that `stays` in its file is not settled, however small.
+    fn publish_as(&mut self, named: bool, stays: bool) {
         let is_wanted = |line: &&mut Line| line.dirty && (named || line.in_place);
         let Some(line) = self.line.as_mut().filter(is_wanted) else { return };
-        let is_small = line.bytes.len() <= IN_ROW_MAX;
+        let in_row = line.bytes.len() <= IN_ROW_MAX && !stays;
         let replaces_settled =
             line.in_place && self.versions.last().is_some_and(|version| version.settled.get());
-        let settled = !line.since_sync.is_empty() || replaces_settled;
+        let settled = in_row || !line.since_sync.is_empty() || replaces_settled;
         let adopted = line.adopted.take();
-        line.in_place = line.live && !is_small && adopted.is_none();
+        if let Some(adopted) = adopted.as_ref().filter(|_| settled) {
+            adopted.settled.set(true);
+        }
+        line.in_place = line.access == Access::Direct && !in_row && adopted.is_none();
         if std::mem::take(&mut line.owns_birth) {
             self.versions.clear();
         }
@@ -192,26 +210,36 @@ impl File {
 
     pub(super) fn settle_current(&mut self) {
         self.published().settled.set(true);
+        if let Some(line) = &mut self.line {
+            // Also an empty file is promised its name.
+            line.owns_birth = false;
+        }
     }
 
-    pub(super) fn settle_all(&mut self) {
+    /// Settles every version; one that lies in the file of an idle writer gets its own.
+    pub(super) fn settle_all(&mut self, idle: bool) {
         for version in &self.versions {
             version.settled.set(true);
+        }
+        if let Some(line) = self.line.as_mut().filter(|line| idle && !line.dirty) {
+            line.in_place = false;
         }
     }
 
     /// Says whether a fresh reader may see `bytes`. What was fsynced, or is written directly, may
     /// be published before its close; once it is seen it is.
     pub(super) fn shows(&mut self, bytes: &[u8], named: bool) -> bool {
-        if **self.published().bytes == *bytes {
+        let line = self.line.as_ref().filter(|line| line.dirty && line.bytes == bytes);
+        let is_published = **self.published().bytes == *bytes;
+        let may_be_early = line.is_some_and(|line| {
+            line.in_place || line.access == Access::Either || !line.since_sync.is_empty()
+        });
+        // Looking at what is written in place publishes it.
+        if may_be_early && (!is_published || line.is_some_and(|line| line.in_place)) {
+            self.publish(named);
             return true;
         }
-        let line = self.line.as_ref().filter(|line| line.live || !line.since_sync.is_empty());
-        let early = line.is_some_and(|line| line.dirty && line.bytes == bytes);
-        if early {
-            self.publish(named);
-        }
-        early
+        is_published
     }
 
     /// Ends the line as a crash does, and says whether a version is left. [`File::recovers`] is

@@ -176,7 +176,9 @@ pub enum Op {
         name: &'static str,
     },
     /// Time passes: enough for a new operation to begin, or for a writer to count as idle.
-    Pause { seconds: u64 },
+    Pause {
+        seconds: u64,
+    },
     /// Everything that is published becomes durable.
     Seal,
     /// What nothing names goes at once.
@@ -196,6 +198,15 @@ pub enum Profile {
     Mounted,
 }
 
+/// What most operations are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Focus {
+    /// Names in directories, and what is in files beside that.
+    Tree,
+    /// The writers and readers of two files.
+    Bytes,
+}
+
 /// Sizes around the border between bytes in a row and bytes in a file.
 const SIZES: &[u64] = &[0, 1, 100, 16_383, 16_384, 16_385, 20_000, 40_960];
 const OFFSETS: &[u64] = &[0, 1, 4096, 16_383, 16_384, 30_000, 70_000];
@@ -204,14 +215,15 @@ const XATTRS: &[&str] = &["user.a", "user.b"];
 const MODES: &[u32] = &[0o644, 0o600, 0o755, 0o4755, 0o2755, 0o2644];
 const OWNERS: &[u32] = &[0, 1000, 1001];
 
-fn name() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(NAMES)
-}
-
-fn at() -> impl Strategy<Value = At> {
-    // The root most of the time: that is where names collide.
-    (prop_oneof![3 => Just(0), 1 => 0..6_usize], name())
+fn at(focus: Focus) -> BoxedStrategy<At> {
+    let (names, directories) = match focus {
+        // The root most of the time: that is where names collide.
+        Focus::Tree => (NAMES, prop_oneof![3 => Just(0), 1 => 0..6_usize].boxed()),
+        Focus::Bytes => (&NAMES[..2], Just(0).boxed()),
+    };
+    (directories, prop::sample::select(names))
         .prop_map(|(directory, name)| At { directory, name })
+        .boxed()
 }
 
 fn size() -> impl Strategy<Value = u64> {
@@ -275,7 +287,8 @@ fn time_ns() -> impl Strategy<Value = i64> {
 }
 
 /// What is done to names.
-fn names() -> impl Strategy<Value = Op> {
+fn names(focus: Focus) -> impl Strategy<Value = Op> + use<> {
+    let at = || at(focus);
     prop_oneof![
         4 => (at(), mode(), how()).prop_map(|(at, mode, how)| Op::Create { at, mode, how }),
         4 => (at(), made(), mode()).prop_map(|(at, what, mode)| Op::Make { at, what, mode }),
@@ -289,7 +302,8 @@ fn names() -> impl Strategy<Value = Op> {
 }
 
 /// What is done to bytes.
-fn bytes() -> impl Strategy<Value = Op> {
+fn bytes(focus: Focus) -> impl Strategy<Value = Op> + use<> {
+    let at = || at(focus);
     prop_oneof![
         4 => (at(), any::<bool>()).prop_map(|(at, direct)| Op::OpenRead { at, direct }),
         5 => (at(), how(), prop::bool::weighted(0.3))
@@ -317,7 +331,8 @@ fn copied() -> impl Strategy<Value = (u64, u64, u64)> {
 }
 
 /// What is done to attributes.
-fn attributes() -> impl Strategy<Value = Op> {
+fn attributes(focus: Focus) -> impl Strategy<Value = Op> + use<> {
+    let at = || at(focus);
     let owner = || prop::option::of(prop::sample::select(OWNERS));
     let xattr = || prop::sample::select(XATTRS);
     prop_oneof![
@@ -349,13 +364,18 @@ fn crash(profile: Profile) -> impl Strategy<Value = Op> {
 }
 
 /// Draws what is done in one case: up to `count` operations.
-pub fn ops(profile: Profile, count: usize) -> impl Strategy<Value = Vec<Op>> {
+pub fn ops(profile: Profile, focus: Focus, count: usize) -> impl Strategy<Value = Vec<Op>> {
+    let (few, many) = (15, 80);
+    let (to_names, to_bytes) = match focus {
+        Focus::Tree => (many, many),
+        Focus::Bytes => (few, many),
+    };
     let one = prop_oneof![
-        40 => names(),
-        50 => bytes(),
-        10 => attributes(),
-        8 => upkeep(),
-        6 => crash(profile),
+        to_names => names(focus),
+        to_bytes => bytes(focus),
+        few => attributes(focus),
+        few => upkeep(),
+        few => crash(profile),
     ];
     vec(one, 1..count)
 }

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How many operations lie between two looks behind the tree.
-const CHECK_EVERY: usize = 1;
+const CHECK_EVERY: usize = 4;
 
 /// How the filesystem differs from the model.
 #[derive(Debug)]
@@ -51,9 +51,6 @@ pub fn run<D: Driver>(driver: &mut D, ops: &[Op]) -> Same {
     let mut run = Run::new(driver);
     for (nth, op) in ops.iter().enumerate() {
         let in_op = |err: Mismatch| Mismatch(format!("after operation {nth}, {op:?}: {err}"));
-        if std::env::var_os("MODEL_TRACE").is_some() {
-            eprintln!("{nth} {op:?}");
-        }
         run.step(op).map_err(in_op)?;
         run.compare_tree().map_err(in_op)?;
         run.compare_handles().map_err(in_op)?;
@@ -88,7 +85,10 @@ impl<'a, D: Driver> Run<'a, D> {
 
     fn step(&mut self, op: &Op) -> Same {
         match op {
-            Op::Pause { seconds } => self.driver.pause(Duration::from_secs(*seconds)),
+            Op::Pause { seconds } => {
+                self.driver.pause(Duration::from_secs(*seconds));
+                self.model.pause(*seconds);
+            }
             Op::Seal => {
                 self.driver.seal();
                 self.model.seal();
@@ -269,9 +269,9 @@ impl<'a, D: Driver> Run<'a, D> {
         match (want, got) {
             (Ok(number), Ok(handle)) => {
                 let opened = &self.model.opened[&number];
-                if matches!(opened.role, Role::Writer { .. }) && self.driver.is_live(&handle) {
-                    let id = opened.inode;
-                    self.model.file(id).go_live();
+                if matches!(opened.role, Role::Writer { .. }) {
+                    let (id, access) = (opened.inode, self.driver.access(&handle));
+                    self.model.file(id).note_access(access);
                 }
                 self.handles.insert(number, handle);
                 Ok(Some(number))

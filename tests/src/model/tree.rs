@@ -50,7 +50,11 @@ pub struct Model {
     pub(super) opened: BTreeMap<usize, Opened>,
     next_handle: usize,
     owner: (u32, u32),
+    paused_seconds: u64,
 }
+
+/// How long a writer leaves a version alone before that gets a file of its own.
+const IDLE_SECONDS: u64 = 30;
 
 /// The root directory.
 pub(super) const ROOT: Id = 0;
@@ -65,6 +69,7 @@ impl Model {
             opened: BTreeMap::new(),
             next_handle: 0,
             owner,
+            paused_seconds: 0,
         }
     }
 
@@ -397,10 +402,17 @@ impl Model {
         }
     }
 
+    pub(super) fn pause(&mut self, seconds: u64) {
+        self.paused_seconds += seconds;
+    }
+
+    /// Settles everything that is published.
     pub(super) fn seal(&mut self) {
+        // Only pauses move the clock.
+        let idle = self.paused_seconds >= IDLE_SECONDS;
         for inode in &mut self.inodes {
             if let Some(file) = inode.file_mut() {
-                file.settle_all();
+                file.settle_all(idle);
             }
         }
     }

@@ -14,7 +14,9 @@ use tesfs_fs::{
     AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile, OpenWrite, TimeChange,
 };
 use tesfs_pathtree::{Chain, Ino, Name, tree};
-use tesfs_tests::model::{Allocate, Answer, Driver, Found, How, Made, RenameMode, Seen, XattrEdit};
+use tesfs_tests::model::{
+    Access, Allocate, Answer, Driver, Found, How, Made, RenameMode, Seen, XattrEdit,
+};
 
 use crate::node::{Node, files};
 
@@ -141,8 +143,8 @@ impl Driver for Core {
         self.opened(file, how)
     }
 
-    fn is_live(&self, handle: &Handle) -> bool {
-        handle.behind.is_some()
+    fn access(&self, handle: &Handle) -> Access {
+        if handle.behind.is_some() { Access::Direct } else { Access::Served }
     }
 
     fn read(&mut self, handle: &Handle) -> Answer<Vec<u8>> {
@@ -378,6 +380,7 @@ fn answer<T>(result: Result<T, FsError>) -> Answer<T> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "that is how map_err hands it over")]
 fn errno(err: io::Error) -> i32 {
     err.raw_os_error().unwrap_or(libc::EIO)
 }

@@ -9,10 +9,12 @@ mod mounted;
 mod node;
 mod shrunk;
 
+use std::sync::OnceLock;
+
 use proptest::{prelude::*, test_runner::RngSeed};
 use tesfs_fs::fuse::Passthrough;
 use tesfs_pathtree::Clock;
-use tesfs_tests::model::{Driver, Op, Profile, ops, run};
+use tesfs_tests::model::{Driver, Focus, Mismatch, Op, Profile, ops, run};
 
 use crate::{core::Core, mounted::Mounted};
 
@@ -20,10 +22,15 @@ use crate::{core::Core, mounted::Mounted};
 const OPS_MAX: usize = 40;
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(cases(100))]
 
     #[test]
-    fn the_core_agrees_with_the_model(ops in ops(Profile::Core, OPS_MAX)) {
+    fn a_tree_agrees_with_the_model(ops in ops(Profile::Core, Focus::Tree, OPS_MAX)) {
+        agrees(&mut Core::new(), &ops)?;
+    }
+
+    #[test]
+    fn two_files_agree_with_the_model(ops in ops(Profile::Core, Focus::Bytes, OPS_MAX)) {
         agrees(&mut Core::new(), &ops)?;
     }
 }
@@ -32,12 +39,22 @@ proptest! {
     #![proptest_config(cases(50))]
 
     #[test]
-    fn a_passthrough_mount_agrees_with_the_model(ops in ops(Profile::Mounted, OPS_MAX)) {
+    fn a_tree_agrees_through_passthrough(ops in ops(Profile::Mounted, Focus::Tree, OPS_MAX)) {
         agrees(&mut Mounted::new(Passthrough::Auto), &ops)?;
     }
 
     #[test]
-    fn a_cached_mount_agrees_with_the_model(ops in ops(Profile::Mounted, OPS_MAX)) {
+    fn two_files_agree_through_passthrough(ops in ops(Profile::Mounted, Focus::Bytes, OPS_MAX)) {
+        agrees(&mut Mounted::new(Passthrough::Auto), &ops)?;
+    }
+
+    #[test]
+    fn a_tree_agrees_through_the_cache(ops in ops(Profile::Mounted, Focus::Tree, OPS_MAX)) {
+        agrees(&mut Mounted::new(Passthrough::Off), &ops)?;
+    }
+
+    #[test]
+    fn two_files_agree_through_the_cache(ops in ops(Profile::Mounted, Focus::Bytes, OPS_MAX)) {
         agrees(&mut Mounted::new(Passthrough::Off), &ops)?;
     }
 }
@@ -53,15 +70,20 @@ fn cases(count: u32) -> ProptestConfig {
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = count;
     }
-    let seed = match config.rng_seed {
-        RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => Clock::system().now_ns().unsigned_abs(),
-    };
-    config.rng_seed = RngSeed::Fixed(seed);
-    println!("PROPTEST_RNG_SEED={seed}");
+    config.rng_seed = RngSeed::Fixed(seed());
     config
 }
 
+/// What the cases of this process are drawn from.
+fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| match ProptestConfig::default().rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => Clock::system().now_ns().unsigned_abs(),
+    })
+}
+
 fn agrees(driver: &mut impl Driver, ops: &[Op]) -> Result<(), TestCaseError> {
-    run(driver, ops).map_err(|mismatch| TestCaseError::fail(mismatch.to_string()))
+    let failed = |mismatch: Mismatch| format!("{mismatch} (PROPTEST_RNG_SEED={})", seed());
+    run(driver, ops).map_err(|mismatch| TestCaseError::fail(failed(mismatch)))
 }

@@ -7,6 +7,7 @@ use std::{
     io,
     os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 use tesfs_fs::fuse::{self, Mount, MountOptions, Passthrough, Unmount};
 use tesfs_tests::{
     close,
-    model::{Allocate, Answer, Driver, Found, How, Made, RenameMode, Seen, XattrEdit},
+    model::{Access, Allocate, Answer, Driver, Found, How, Made, RenameMode, Seen, XattrEdit},
 };
 
 use crate::node::Node;
@@ -78,9 +79,7 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let ended = self.mount.unmount(Unmount::Within(UNMOUNT_PATIENCE));
-        if let Err(err) = ended {
-            eprintln!("{} stays mounted: {err}", self.dir.path().display());
-        }
+        assert!(ended.is_ok() || thread::panicking(), "{ended:?}: {:?}", self.dir.path());
     }
 }
 
@@ -135,9 +134,11 @@ impl Driver for Mounted {
         self.open(at, flags_of(how) | cut, 0)
     }
 
-    /// The kernel decides; the model then allows for both.
-    fn is_live(&self, _handle: &File) -> bool {
-        self.mount.mode() == fuse::Mode::Passthrough
+    fn access(&self, _handle: &File) -> Access {
+        match self.mount.mode() {
+            fuse::Mode::Passthrough => Access::Either,
+            fuse::Mode::Cached => Access::Served,
+        }
     }
 
     fn read(&mut self, handle: &File) -> Answer<Vec<u8>> {
@@ -180,13 +181,8 @@ impl Driver for Mounted {
         let (mut start, mut end, mut left) = (from.1, to.1, len);
         while left > 0 {
             let want = usize::try_from(left).expect("ranges are small");
-            let copied = rustix::fs::copy_file_range(
-                from.0,
-                Some(&mut start),
-                to.0,
-                Some(&mut end),
-                want,
-            );
+            let copied =
+                rustix::fs::copy_file_range(from.0, Some(&mut start), to.0, Some(&mut end), want);
             match answer(copied)? {
                 0 => break,
                 copied => left -= copied as u64,
@@ -231,10 +227,8 @@ impl Driver for Mounted {
     }
 
     fn set_times(&mut self, at: &Path, atime_ns: i64, mtime_ns: i64) -> Answer<()> {
-        let times = Timestamps {
-            last_access: timespec(atime_ns),
-            last_modification: timespec(mtime_ns),
-        };
+        let times =
+            Timestamps { last_access: timespec(atime_ns), last_modification: timespec(mtime_ns) };
         answer(rustix::fs::utimensat(CWD, self.at(at), &times, AtFlags::SYMLINK_NOFOLLOW))
     }
 
@@ -349,6 +343,7 @@ fn answer<T>(result: Result<T, Errno>) -> Answer<T> {
     result.map_err(Errno::raw_os_error)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "that is how map_err hands it over")]
 fn errno(err: io::Error) -> i32 {
     err.raw_os_error().unwrap_or(libc::EIO)
 }

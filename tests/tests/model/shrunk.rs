@@ -78,6 +78,7 @@ fn an_fsynced_file_gets_its_bytes_back_together_with_its_name() {
 fn an_fsync_of_a_writer_that_wrote_nothing_settles_what_is_there() {
     agree(&[save(A), open(A, false), fsync(0), Op::PowerCut]);
     agree(&[save(A), read(A), fsync(0), Op::PowerCut]);
+    agree(&[create(A, PLAIN), fsync(0), write(0, LARGE), flush(0), Op::PowerCut]);
 }
 
 #[test]
@@ -125,6 +126,7 @@ fn times_stay_that_were_set_on_a_copy_or_an_emptied_file() {
     let copy = Op::Copy { from: 1, to: 0, offset_in: 0, offset_out: 0, len: WHOLE };
     agree(&[save(B), create(A, PLAIN), read(B), copy, touch(A), release(0)]);
     agree(&[save(A), open(A, true), touch(A), release(0)]);
+    agree(&[save(A), open(A, true), touch(A), write(0, 0)]);
 }
 
 #[test]
@@ -144,6 +146,14 @@ fn a_file_that_is_cut_after_it_lost_its_name_keeps_its_history_true() {
 }
 
 #[test]
+fn an_fsync_works_after_the_version_below_was_replaced() {
+    let cut = Op::Resize { handle: 0, size: 1 };
+    let grown = [create(A, PLAIN), write(0, LARGE), flush(0), cut, flush(0), write(0, 9)];
+    agree(&[&grown[..], &[fsync(0), Op::Kill]].concat());
+    agree(&[&grown[..], &[Op::Seal, fsync(0), Op::PowerCut]].concat());
+}
+
+#[test]
 fn no_draft_stays_behind() {
     let copy = Op::Copy { from: 1, to: 0, offset_in: 0, offset_out: 0, len: WHOLE };
     let cut = Op::Resize { handle: 0, size: 0 };
@@ -152,5 +162,7 @@ fn no_draft_stays_behind() {
     // A reader of what is written directly has a copy of its own.
     agree(&[create(A, DIRECT), write(0, LARGE), flush(0), read(A)]);
     // Nobody can publish what was fsynced without a name.
-    agree(&[create(A, PLAIN), write(0, LARGE), fsync(0), Op::Unlink { at: A }, release(0)]);
+    let nameless = [create(A, PLAIN), write(0, LARGE), fsync(0), Op::Unlink { at: A }];
+    agree(&nameless);
+    agree(&[&nameless[..], &[Op::Resize { handle: 0, size: 0 }, write(0, 9)]].concat());
 }
