@@ -317,6 +317,10 @@ impl LineState {
                 None => Draft::empty(pool)?,
             };
             self.clean = Some(draft.stamp()?);
+            if let Some((_, at @ None)) = &mut self.times.mtime {
+                // The same bytes, now in a file: the time that was set for them still holds.
+                *at = self.clean;
+            }
             self.lingers = false;
             self.draft = Some(draft);
         }

@@ -459,3 +459,27 @@ fn an_empty_file_that_was_fsynced_is_what_a_power_cut_leaves() {
     let node = node.killed_and_started("boot-2");
     assert_eq!(node.read("file"), b"");
 }
+
+#[test]
+fn an_fsync_after_a_reopening_survives_a_power_cut() {
+    for late_release in [false, true] {
+        let node = Node::new();
+        let first = node.create("file");
+        first.write_at(0, &pattern(LARGE, 1), false).unwrap();
+        first.fsync().unwrap();
+        first.write_at(100, &pattern(50, 2), false).unwrap();
+        first.flush().unwrap();
+        if !late_release {
+            first.release().unwrap();
+        }
+        let second = node.vfs.open_write(&USER, first.ino(), OpenWrite::default()).unwrap();
+        if late_release {
+            first.release().unwrap();
+        }
+        second.write_at(0, &pattern(2 * LARGE, 3), false).unwrap();
+        second.fsync().unwrap();
+        std::mem::forget(second);
+        let node = node.killed_and_started("boot-2");
+        assert_eq!(node.read("file"), pattern(2 * LARGE, 3), "late: {late_release}");
+    }
+}

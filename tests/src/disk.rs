@@ -90,6 +90,16 @@ impl Disk {
         if away.is_none() {
             return last;
         }
+        // The loop device goes when its last user does; mounted again before, it would be the old,
+        // dead file system.
+        let gone = eventually(AWAY_WITHIN, || {
+            let listed = Command::new("losetup").arg("-j").arg(&self.image).output().ok()?;
+            listed.stdout.is_empty().then_some(())
+        });
+        if gone.is_none() {
+            let said = "the loop device stays in use: another mount namespace holds it".to_owned();
+            return Err(DiskError::Command { command: "losetup -j".to_owned(), said });
+        }
         // As the cut left it, before anybody repairs anything: what a failed round is judged by.
         let before = self.image.with_extension("before");
         run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(before))?;

@@ -26,4 +26,4 @@ pub use observation::{Observation, Seen, observe};
 pub use oracle::{Cut, Violation, reconcile};
 pub use random::Random;
 pub use state::{Bytes, File, FileId, Floor, Piece, State};
-pub use writer::{Stop, Writer, WriterReport};
+pub use writer::{Signals, Stop, Writer, WriterReport};

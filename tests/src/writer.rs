@@ -53,9 +53,22 @@ struct Open {
     fsynced: bool,
 }
 
+/// What a campaign tells its writers.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// No further operation.
+    pub stop: AtomicBool,
+    /// The power is being cut: what a call says from now on is no promise. (ext4 answers an fsync
+    /// that is under way at the cut as if it had succeeded; a real machine would not answer.)
+    pub dark: AtomicBool,
+    /// Calls acknowledged so far, by all writers.
+    pub acknowledged: AtomicU64,
+}
+
 /// Makes operations until it is told to stop or a call fails.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Writer<'c> {
+    signals: &'c Signals,
     dir: PathBuf,
     random: Random,
     cut: Cut,
@@ -69,7 +82,7 @@ pub struct Writer {
     journal: BufWriter<fs::File>,
 }
 
-impl Writer {
+impl<'c> Writer<'c> {
     /// Makes a writer for `dir`, which shows `state`; its journal is appended to `journal`.
     ///
     /// # Errors
@@ -81,12 +94,14 @@ impl Writer {
         random: Random,
         cut: Cut,
         journal: &Path,
+        signals: &'c Signals,
     ) -> io::Result<Self> {
         for name in DIRECTORIES {
             fs::create_dir_all(dir.join(name))?;
         }
         let journal = OpenOptions::new().create(true).append(true).open(journal)?;
         Ok(Self {
+            signals,
             dir: dir.to_path_buf(),
             next_file: state.files.keys().last().map_or(1, |last| last + 1),
             next_write: random.clone().below(1 << 20),
@@ -101,13 +116,14 @@ impl Writer {
         })
     }
 
-    /// Works until `stop` is set or a call fails; counts every acknowledged call in `progress`.
-    pub fn run(mut self, stop: &AtomicBool, progress: &AtomicU64) -> WriterReport {
+    /// Works until it is told to stop or a call fails.
+    pub fn run(mut self) -> WriterReport {
         let mut stopped = None;
-        while stopped.is_none() && !stop.load(Ordering::Acquire) {
+        while stopped.is_none() && !self.signals.stop.load(Ordering::Acquire) {
             let before = self.acknowledged;
             stopped = self.step().err();
-            progress.fetch_add(self.acknowledged - before, Ordering::AcqRel);
+            let more = self.acknowledged - before;
+            self.signals.acknowledged.fetch_add(more, Ordering::AcqRel);
         }
         if stopped.is_none()
             && let Some(held) = self.open.take()
@@ -343,10 +359,15 @@ impl Writer {
         let at = u64::try_from(offset).expect("an offset fits");
         let bytes: Bytes = Arc::new(fill(open.id, self.next_write, at, len));
         self.next_write += 1;
-        if open.fsynced
-            && let Floor::Fsynced { later, .. } = &mut self.state.file_mut(open.id).floor
-        {
-            later.push(Piece { offset, bytes: Arc::clone(&bytes) });
+        if open.fsynced {
+            // Bytes reach the disk in any order: beside each state since that fsync.
+            for state in self.earlier.iter_mut().chain([&mut self.state]) {
+                if let Some(File { floor: Floor::Fsynced { later, .. }, .. }) =
+                    state.files.get_mut(&open.id)
+                {
+                    later.push(Piece { offset, bytes: Arc::clone(&bytes) });
+                }
+            }
         }
         let what = format!("write {} {len} at {offset} as {}", open.name, self.next_write - 1);
         if open.append {
@@ -416,6 +437,10 @@ impl Writer {
     ) -> Result<T, Stop> {
         self.note(what);
         match call(&self.dir) {
+            Ok(_) if self.signals.dark.load(Ordering::Acquire) => {
+                let error = io::Error::other("answered in the dark");
+                Err(Stop::Failed { what: what.to_owned(), error })
+            }
             Ok(value) => {
                 self.acknowledged += 1;
                 self.note("  done");

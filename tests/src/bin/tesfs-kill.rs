@@ -6,15 +6,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use tesfs_tests::{
-    Cut, Disk, Mode, Node, NodePlace, Random, State, Stop, Tally, Violation, Writer, WriterReport,
-    detach, eventually, observe, reconcile,
+    Cut, Disk, Mode, Node, NodePlace, Random, Signals, State, Stop, Tally, Violation, Writer,
+    WriterReport, detach, eventually, observe, reconcile,
 };
 
 /// Writers at work at once.
@@ -232,27 +232,25 @@ impl Campaign {
     fn work(&mut self, node: Option<&mut Node>) -> Result<Vec<WriterReport>> {
         let calls = CALLS.0 + self.random.below(CALLS.1 - CALLS.0);
         let pause = Duration::from_micros(self.random.below(3_000));
-        let (stop, progress) = (AtomicBool::new(false), AtomicU64::new(0));
+        let signals = Signals::default();
         let mut writers = Vec::new();
         for (index, state) in self.states.iter().enumerate() {
             let dir = self.writer_dir(index);
             let journal = self.dir.join(format!("journal-{index}"));
             let random = self.random.fork();
-            writers.push(Writer::new(&dir, state.clone(), random, self.cut, &journal)?);
+            let state = state.clone();
+            writers.push(Writer::new(&dir, state, random, self.cut, &journal, &signals)?);
         }
         thread::scope(|scope| {
-            let (stop, progress) = (&stop, &progress);
-            let handles: Vec<_> = writers
-                .into_iter()
-                .map(|writer| scope.spawn(move || writer.run(stop, progress)))
-                .collect();
+            let handles: Vec<_> =
+                writers.into_iter().map(|writer| scope.spawn(move || writer.run())).collect();
             let reached = eventually(ROUND_WITHIN, || {
                 let all_stopped = handles.iter().all(thread::ScopedJoinHandle::is_finished);
-                (all_stopped || progress.load(Ordering::Acquire) >= calls).then_some(())
+                (all_stopped || signals.acknowledged.load(Ordering::Acquire) >= calls).then_some(())
             });
             thread::sleep(pause); // the moment within the next calls
             let early = handles.iter().any(thread::ScopedJoinHandle::is_finished);
-            let crashed = self.crash(node, stop);
+            let crashed = self.crash(node, &signals);
             let reports: Vec<WriterReport> = handles
                 .into_iter()
                 .map(|handle| handle.join().expect("writers do not panic"))
@@ -269,12 +267,13 @@ impl Campaign {
         })
     }
 
-    fn crash(&self, node: Option<&mut Node>, stop: &AtomicBool) -> Result<()> {
+    fn crash(&self, node: Option<&mut Node>, signals: &Signals) -> Result<()> {
+        signals.dark.store(self.cut == Cut::Power, Ordering::Release);
         let cut = self.disk.as_ref().map_or(Ok(()), Disk::cut_power);
         if let Some(node) = node {
             node.kill()?;
         }
-        stop.store(true, Ordering::Release);
+        signals.stop.store(true, Ordering::Release);
         Ok(cut?)
     }
 

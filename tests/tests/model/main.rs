@@ -19,7 +19,7 @@ use tesfs_tests::model::{Driver, Focus, Mismatch, Op, Profile, ops, run};
 use crate::{core::Core, mounted::Mounted};
 
 /// Operations in one case, at most.
-const OPS_MAX: usize = 40;
+const OPS_MAX: usize = 150;
 
 proptest! {
     #![proptest_config(cases(100))]

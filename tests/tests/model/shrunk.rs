@@ -127,6 +127,7 @@ fn times_stay_that_were_set_on_a_copy_or_an_emptied_file() {
     agree(&[save(B), create(A, PLAIN), read(B), copy, touch(A), release(0)]);
     agree(&[save(A), open(A, true), touch(A), release(0)]);
     agree(&[save(A), open(A, true), touch(A), write(0, 0)]);
+    agree(&[save(A), open(A, true), touch(A), fsync(0), release(0)]);
 }
 
 #[test]
