@@ -25,5 +25,5 @@ pub use node::{Mode, Node, NodeError, NodePlace, Verified, detach};
 pub use observation::{Observation, Seen, observe};
 pub use oracle::{Cut, Violation, reconcile};
 pub use random::Random;
-pub use state::{Bytes, File, FileId, Floor, Piece, State};
+pub use state::{Bytes, File, FileId, Floor, Piece, Replaced, State};
 pub use writer::{Signals, Stop, Writer, WriterReport};

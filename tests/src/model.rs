@@ -4,6 +4,7 @@
 //! exists. [`Run`] does each to the [`Model`] and to a [`Driver`], and compares the answer and
 //! then the whole tree. The drivers are in the tests: the core without a mount, and a mount.
 
+mod compare;
 mod driver;
 mod file;
 mod inode;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::content::describe;
 use crate::observation::{Observation, Seen};
-use crate::state::{Bytes, File, FileId, Floor, Piece, State};
+use crate::state::{Bytes, File, FileId, Floor, Piece, Replaced, State};
 
 /// What happened to the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ fn violations(state: &State, seen: &Observation, cut: Cut) -> Vec<Violation> {
     let mut found = Vec::new();
     for (name, id) in &state.names {
         let bytes = seen.get(name).map(|seen| seen.bytes.as_slice());
-        if let Err(what) = check(state, name, *id, bytes, cut) {
+        let replaced = state.replaced.get(name).map(Arc::as_ref);
+        if let Err(what) = check(state, name, *id, replaced, bytes, cut) {
             found.push(Violation { name: name.clone(), what });
         }
     }
@@ -63,22 +64,23 @@ fn violations(state: &State, seen: &Observation, cut: Cut) -> Vec<Violation> {
     found
 }
 
-/// Checks one name against the file it should lead to.
+/// Checks one name against the file it should lead to, and what that replaced.
 fn check(
     state: &State,
     name: &str,
     id: FileId,
+    replaced: Option<&Replaced>,
     seen: Option<&[u8]>,
     cut: Cut,
 ) -> Result<(), String> {
     let file = state.files.get(&id).ok_or("is unknown to the writer")?;
     // A withdrawn version without a base gives the name back to what it replaced.
-    let below = file.replaced.as_ref().filter(|_| cut == Cut::Power);
+    let below = replaced.filter(|_| cut == Cut::Power);
+    let check_below =
+        |old: &Replaced| check(state, name, old.file, old.below.as_deref(), seen, cut);
     match (check_file(file, seen, cut), below) {
-        (Ok(()), Some((at, old))) if seen.is_none() && at == name => {
-            check(state, name, *old, seen, cut)
-        }
-        (Err(_), Some((_, old))) if may_vanish(file) => check(state, name, *old, seen, cut),
+        (Ok(()), Some(old)) if seen.is_none() && old.at == name => check_below(old),
+        (Err(_), Some(old)) if may_vanish(file) => check_below(old),
         (Err(what), _) => Err(format!("file {id}: {what}")),
         (Ok(()), _) => Ok(()),
     }
@@ -87,17 +89,27 @@ fn check(
 /// Was `name` taken over by a file that may vanish, and has what it replaced come back there,
 /// although the file itself had moved on?
 fn given_back(state: &State, name: &str, bytes: &[u8], cut: Cut) -> bool {
-    let taken = |file: &&File| may_vanish(file) && cut == Cut::Power;
-    let replaced = state.files.values().filter(taken).filter_map(|file| file.replaced.as_ref());
-    let mut here = replaced.filter(|(at, _)| at == name);
-    here.any(|(_, old)| check(state, name, *old, Some(bytes), cut).is_ok())
+    state.replaced.iter().any(|(taker, replaced)| {
+        let vanished = cut == Cut::Power && state.file(taker).is_some_and(may_vanish);
+        let mut earlier = std::iter::successors(Some(replaced), |one| one.before.as_ref());
+        vanished
+            && earlier.any(|old| {
+                let below = old.below.as_deref();
+                old.at == name && check(state, name, old.file, below, Some(bytes), cut).is_ok()
+            })
+    })
 }
 
 fn may_vanish(file: &File) -> bool {
-    matches!(file.floor, Floor::Nothing)
+    matches!(file.floor, Floor::Nothing) || file.otherwise.as_deref().is_some_and(may_vanish)
 }
 
 fn check_file(file: &File, seen: Option<&[u8]>, cut: Cut) -> Result<(), String> {
+    if let Some(otherwise) = &file.otherwise
+        && check_file(otherwise, seen, cut).is_ok()
+    {
+        return Ok(());
+    }
     let allowed: &[Bytes] = match cut {
         Cut::Kill => file.versions.last().map_or(&[], std::slice::from_ref),
         Cut::Power => &file.versions,
@@ -186,10 +198,10 @@ fn settle(state: &State, seen: &Observation) -> State {
         files.entry(id).or_insert_with(|| File {
             floor: Floor::Whole(Arc::new(bytes.clone())),
             versions: Vec::new(),
-            replaced: None,
+            otherwise: None,
         });
     }
-    State { names, files }
+    State { names, files, replaced: BTreeMap::new() }
 }
 
 #[cfg(test)]
@@ -207,7 +219,7 @@ mod tests {
             File {
                 floor: Floor::Nothing,
                 versions: vec![Arc::new(first.clone()), Arc::new(second.clone())],
-                replaced: None,
+                otherwise: None,
             },
         );
         (state, first, second)
@@ -280,7 +292,7 @@ mod tests {
             fsynced: Arc::new(fsynced.clone()),
             later: vec![Piece { offset: 4096, bytes: Arc::new(later.clone()) }],
         };
-        state.files.insert(1, File { floor, versions: Vec::new(), replaced: None });
+        state.files.insert(1, File { floor, versions: Vec::new(), otherwise: None });
         let mut mixed = fsynced.clone();
         mixed[4096..6144].copy_from_slice(&later[..2048]);
         for cut in [Cut::Kill, Cut::Power] {
@@ -299,7 +311,7 @@ mod tests {
         let third = fill(2, 9, 0, 50_000);
         let versions = vec![Arc::new(third)];
         state.names.insert("b".to_owned(), 2);
-        state.files.insert(2, File { floor: Floor::Nothing, versions, replaced: None });
+        state.files.insert(2, File { floor: Floor::Nothing, versions, otherwise: None });
         state.files.get_mut(&1).unwrap().floor = Floor::Whole(Arc::new(second.clone()));
         state.rename("b", "a");
         assert!(holds(&state, &[("a", &second)], Cut::Power));

@@ -33,16 +33,27 @@ pub struct File {
     pub floor: Floor,
     /// Closed versions since the floor, oldest first. A kill keeps the last, a power cut any.
     pub versions: Vec<Bytes>,
-    /// The file whose name this one took by a rename, and that name: a version that is withdrawn
-    /// without a base gives the name back.
-    pub replaced: Option<(String, FileId)>,
+    /// What it may be as well: the file as it was when it lost its name. Should the name come
+    /// back, what was closed or fsynced without it was seen by nobody.
+    pub otherwise: Option<Arc<Self>>,
+}
+
+/// What a rename replaced: where the file it brought is withdrawn without a base, this comes back.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    pub at: String,
+    pub file: FileId,
+    /// What that file had replaced itself, at the same name.
+    pub below: Option<Arc<Self>>,
+    /// What the edge had replaced before, at another name.
+    pub before: Option<Arc<Self>>,
 }
 
 impl File {
     /// A file that was created and not closed yet.
     #[must_use]
     pub fn created() -> Self {
-        Self { floor: Floor::Nothing, versions: Vec::new(), replaced: None }
+        Self { floor: Floor::Nothing, versions: Vec::new(), otherwise: None }
     }
 
     /// The content every new reader must see, if that is certain.
@@ -60,6 +71,8 @@ impl File {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub names: BTreeMap<String, FileId>,
+    /// Of names that came by a rename over another file.
+    pub replaced: BTreeMap<String, Arc<Replaced>>,
     /// Files that have a name, and files that lost it to a rename (they may come back).
     pub files: BTreeMap<FileId, File>,
 }
@@ -76,16 +89,45 @@ impl State {
         self.files.get_mut(&id).expect("a writer names only files it made")
     }
 
+    /// Does a name lead to the file with number `id`?
+    #[must_use]
+    pub fn is_named(&self, id: FileId) -> bool {
+        self.names.values().any(|named| *named == id)
+    }
+
+    /// Lets the file with number `id` be what it is now, whatever is promised of it from here on,
+    /// if no name leads to it.
+    pub fn part(&mut self, id: FileId) {
+        if !self.is_named(id) {
+            let file = self.file_mut(id);
+            file.otherwise = Some(Arc::new(file.clone()));
+        }
+    }
+
     /// Moves `from` over `to` as rename(2) does.
     pub fn rename(&mut self, from: &str, to: &str) {
         let Some(id) = self.names.get(from).copied() else { return };
-        let replaced = self.names.get(to).copied();
-        if replaced == Some(id) {
+        let old = self.names.get(to).copied();
+        if old == Some(id) {
             return; // two names of one file: rename(2) does nothing
         }
         self.names.remove(from);
         self.names.insert(to.to_owned(), id);
-        self.file_mut(id).replaced = replaced.map(|old| (to.to_owned(), old));
+        let before = self.replaced.remove(from);
+        let below = self.replaced.remove(to);
+        let replaced = match old {
+            Some(file) => Some(Arc::new(Replaced { at: to.to_owned(), file, below, before })),
+            None => before,
+        };
+        if let Some(replaced) = replaced {
+            self.replaced.insert(to.to_owned(), replaced);
+        }
+    }
+
+    /// Takes a name away.
+    pub fn unlink(&mut self, name: &str) {
+        self.names.remove(name);
+        self.replaced.remove(name);
     }
 
     /// Swaps what two names lead to.
@@ -97,5 +139,8 @@ impl State {
         };
         self.names.insert(one.to_owned(), second);
         self.names.insert(other.to_owned(), first);
+        let (mine, theirs) = (self.replaced.remove(one), self.replaced.remove(other));
+        self.replaced.extend(mine.map(|replaced| (other.to_owned(), replaced)));
+        self.replaced.extend(theirs.map(|replaced| (one.to_owned(), replaced)));
     }
 }

@@ -9,9 +9,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::close::close;
 use crate::content::{describe, fill};
+use crate::eventually;
 use crate::oracle::Cut;
 use crate::random::Random;
 use crate::state::{Bytes, File, FileId, Floor, Piece, State};
@@ -23,6 +25,9 @@ const DIRECTORIES: [&str; 3] = ["", "one/", "two/"];
 const WRITES_MAX: u64 = 4;
 /// Files stay below this, so that a round's versions fit in memory.
 const SIZE_MAX: usize = 768 * 1024;
+
+/// How long a writer whose call failed waits for the node to be killed.
+const END_WITHIN: Duration = Duration::from_secs(120);
 
 /// Why a writer stopped.
 #[derive(Debug)]
@@ -63,6 +68,8 @@ pub struct Signals {
     pub dark: AtomicBool,
     /// Calls acknowledged so far, by all writers.
     pub acknowledged: AtomicU64,
+    /// Some writer stopped by itself.
+    pub stopped: AtomicBool,
 }
 
 /// Makes operations until it is told to stop or a call fails.
@@ -252,7 +259,7 @@ impl<'c> Writer<'c> {
     fn unlink(&mut self) -> Result<(), Stop> {
         let Some(name) = self.existing_name() else { return Ok(()) };
         let mut after = self.state.clone();
-        after.names.remove(&name);
+        after.unlink(&name);
         self.act(&format!("unlink {name}"), after, |dir| fs::remove_file(dir.join(&name)))
     }
 
@@ -269,6 +276,7 @@ impl<'c> Writer<'c> {
         if seen == *want {
             return Ok(());
         }
+        self.signals.stopped.store(true, Ordering::Release);
         let at = seen.iter().zip(want.iter()).take_while(|(one, other)| one == other).count();
         Err(Stop::Wrong {
             what: format!(
@@ -385,12 +393,14 @@ impl<'c> Writer<'c> {
 
     fn fsync(&mut self, open: &mut Open) -> Result<(), Stop> {
         let mut after = self.state.clone();
+        if open.dirty {
+            after.part(open.id);
+        }
         let file = after.file_mut(open.id);
         let fsynced = Arc::new(open.content.clone());
         if open.dirty {
             file.floor = Floor::Fsynced { fsynced, later: Vec::new() };
             file.versions.clear();
-            file.replaced = None;
         }
         self.act(&format!("fsync {}", open.name), after, |_| open.file.sync_all())?;
         open.fsynced |= open.dirty;
@@ -403,6 +413,7 @@ impl<'c> Writer<'c> {
     fn close(&mut self, open: Open) -> Result<(), Stop> {
         let mut after = self.state.clone();
         if open.dirty {
+            after.part(open.id);
             after.file_mut(open.id).versions.push(Arc::new(open.content));
         }
         let file = open.file;
@@ -439,15 +450,22 @@ impl<'c> Writer<'c> {
         match call(&self.dir) {
             Ok(_) if self.signals.dark.load(Ordering::Acquire) => {
                 let error = io::Error::other("answered in the dark");
-                Err(Stop::Failed { what: what.to_owned(), error })
+                Err(self.failed(what, error))
             }
             Ok(value) => {
                 self.acknowledged += 1;
                 self.note("  done");
                 Ok(value)
             }
-            Err(error) => Err(Stop::Failed { what: what.to_owned(), error }),
+            Err(error) => Err(self.failed(what, error)),
         }
+    }
+
+    /// Waits for the end of the node: a file dropped before that would be closed, and published.
+    fn failed(&self, what: &str, error: io::Error) -> Stop {
+        self.signals.stopped.store(true, Ordering::Release);
+        eventually(END_WITHIN, || self.signals.stop.load(Ordering::Acquire).then_some(()));
+        Stop::Failed { what: what.to_owned(), error }
     }
 
     fn note(&mut self, line: &str) {

@@ -244,12 +244,12 @@ impl Campaign {
         thread::scope(|scope| {
             let handles: Vec<_> =
                 writers.into_iter().map(|writer| scope.spawn(move || writer.run())).collect();
+            let stopped = || signals.stopped.load(Ordering::Acquire);
             let reached = eventually(ROUND_WITHIN, || {
-                let all_stopped = handles.iter().all(thread::ScopedJoinHandle::is_finished);
-                (all_stopped || signals.acknowledged.load(Ordering::Acquire) >= calls).then_some(())
+                (stopped() || signals.acknowledged.load(Ordering::Acquire) >= calls).then_some(())
             });
             thread::sleep(pause); // the moment within the next calls
-            let early = handles.iter().any(thread::ScopedJoinHandle::is_finished);
+            let early = stopped();
             let crashed = self.crash(node, &signals);
             let reports: Vec<WriterReport> = handles
                 .into_iter()

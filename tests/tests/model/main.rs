@@ -19,7 +19,7 @@ use tesfs_tests::model::{Driver, Focus, Mismatch, Op, Profile, ops, run};
 use crate::{core::Core, mounted::Mounted};
 
 /// Operations in one case, at most.
-const OPS_MAX: usize = 150;
+const OPS_MAX: usize = 40;
 
 proptest! {
     #![proptest_config(cases(100))]
@@ -36,7 +36,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(50))]
+    #![proptest_config(cases(75))]
 
     #[test]
     fn a_tree_agrees_through_passthrough(ops in ops(Profile::Mounted, Focus::Tree, OPS_MAX)) {
