@@ -483,3 +483,20 @@ fn an_fsync_after_a_reopening_survives_a_power_cut() {
         assert_eq!(node.read("file"), pattern(2 * LARGE, 3), "late: {late_release}");
     }
 }
+
+#[test]
+fn an_fsynced_file_that_was_closed_without_a_name_is_there_when_it_gets_the_name_back() {
+    for len in [10, LARGE] {
+        let node = Node::new();
+        let old = node.create("old");
+        old.write_at(0, &pattern(len, 1), false).unwrap();
+        old.fsync().unwrap();
+        node.write("new", &pattern(LARGE, 2));
+        let (root, from, to) = (node.vfs.root(), name("new"), name("old"));
+        node.vfs.rename(&USER, (root, &from), (root, &to), RenameMode::Replace).unwrap();
+        old.flush().unwrap();
+        old.release().unwrap();
+        let node = node.killed_and_started("boot-2");
+        assert_eq!(node.read("old"), pattern(len, 1));
+    }
+}

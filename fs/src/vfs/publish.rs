@@ -117,7 +117,8 @@ impl Vfs {
             let is_nameless = inode.ok_or(TreeError::InodeGone(line.ino))?.nlink == 0;
             // What is written in place is published all the same: history must not claim bytes
             // that are no longer there.
-            if is_nameless && !(state.frozen && state.shared) {
+            // What was fsynced has to be there should a power cut give the name back.
+            if is_nameless && !(state.frozen && state.shared) && state.synced.is_none() {
                 return Ok(None);
             }
             let own_blob = state.own.and_then(|own| own.blob);
