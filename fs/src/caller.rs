@@ -1,6 +1,6 @@
 //! Who asks: the process behind a request.
 
-use rustix::process::{Pid, getsid};
+use nix::unistd::{Pid, getsid};
 
 /// The process a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,12 @@ pub struct Caller {
 
 impl Caller {
     /// Returns the session the caller belongs to, where that can be known.
+    ///
+    /// A session whose leader is outside of this pid namespace, as a container's first process has
+    /// it, reads as 0 and is not known. (rustix holds 0 to be impossible here, and panics.)
     pub(crate) fn session(&self) -> Option<i32> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw)?;
-        getsid(Some(pid)).ok().map(|session| session.as_raw_nonzero().get())
+        let pid = i32::try_from(self.pid).ok().filter(|pid| *pid > 0)?;
+        let session = getsid(Some(Pid::from_raw(pid))).ok()?.as_raw();
+        (session > 0).then_some(session)
     }
 }

@@ -1,8 +1,10 @@
 //! Machines that lack something, and users who may not.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use crate::{bench::Bench, outsider::Outsider};
+use tesfs_tests::Node;
+
+use crate::{bench::Bench, outsider::Outsider, ran::Ran};
 
 #[test]
 fn without_the_fuse_device_a_mount_says_how_to_get_it() {
@@ -97,12 +99,24 @@ fn a_user_cleans_what_his_killed_node_left_mounted() {
 #[test]
 fn root_without_the_right_to_mount_is_told_so() {
     let bench = Bench::with_bucket();
-    let mut command = std::process::Command::new("/usr/bin/setpriv");
+    let mut command = Command::new("/usr/bin/setpriv");
     bench.settle_in(&mut command);
     command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]);
-    command.arg(tesfs_tests::Node::binary().unwrap()).args(["mount", "keep", "folder"]);
-    let ran = crate::ran::Ran::from(command.output().unwrap());
+    command.arg(Node::binary().unwrap()).args(["mount", "keep", "folder"]);
+    let ran = Ran::from(command.output().unwrap());
     let message = format!("no permission to mount at {}", bench.said("folder"));
     ran.refused(4, &message, "--cap-add SYS_ADMIN");
+    bench.nothing_is_lost();
+}
+
+#[test]
+fn a_pid_namespace_whose_session_began_outside_of_it_is_a_place_to_work() {
+    let bench = Bench::new();
+    bench.run(&["bucket", "create", "keep"]).ok();
+    let mut command = Command::new("unshare");
+    bench.settle_in(&mut command);
+    command.args(["--pid", "--fork"]).arg(Node::binary().unwrap());
+    let ran: Ran = command.args(["import", "kept", "keep:"]).output().unwrap().into();
+    assert!(ran.ok().contains("imported 2 files"));
     bench.nothing_is_lost();
 }
