@@ -90,7 +90,7 @@ pub fn create(
     let row = Row { mode: new.mode, attr: attr.encode(), size: size as u64 };
     let is_directory = new.mode & S_IFMT == S_IFDIR;
     touch_parent(tx, view, parent.ino, stamp, is_directory.into())?;
-    insert(tx, view, stamp, ino, parent.ino, Some(name), &row)?;
+    let content_mtime_ns = insert(tx, view, stamp, ino, parent.ino, Some(name), &row)?;
     if let Some(target) = new.symlink {
         tx.prepare_cached("INSERT INTO symlinks (id, target) VALUES (?1, ?2)")
             .and_then(|mut stmt| stmt.execute(params![ino, target]))
@@ -109,7 +109,7 @@ pub fn create(
         edge: stamp,
         attributes: stamp,
         content: stamp,
-        content_mtime_ns: stamp.hlc.unix_ns(),
+        content_mtime_ns,
         ctime_cache_ns: None,
     })
 }
@@ -121,6 +121,7 @@ struct Row {
     size: u64,
 }
 
+/// Returns the modification time that the inode begins with.
 fn insert(
     tx: &Tx<'_>,
     view: View,
@@ -129,9 +130,13 @@ fn insert(
     parent: Ino,
     name: Option<&Name>,
     row: &Row,
-) -> Result<(), DbError> {
+) -> Result<i64, DbError> {
+    let is_directory = row.mode & S_IFMT == S_IFDIR;
+    // Stamps count milliseconds. `make` compares files it touches to files it writes, by their
+    // nanoseconds; a directory's time is compared to stamps.
+    let mtime_ns = if is_directory { stamp.hlc.unix_ns() } else { tx.now_ns() };
     let name = name.map_or(&[][..], Name::as_bytes);
-    let nlink = if row.mode & S_IFMT == S_IFDIR { 2 } else { 1 };
+    let nlink = if is_directory { 2 } else { 1 };
     tx.prepare_cached(
         "INSERT INTO inodes (id, branch, born, born_actor, parent, name, e_since, e_actor,
                              mode, attr, a_since, a_actor, size, mtime_ns, c_since, c_actor, nlink)
@@ -148,12 +153,12 @@ fn insert(
             row.mode,
             row.attr,
             row.size.cast_signed(),
-            stamp.hlc.unix_ns(),
+            mtime_ns,
             nlink,
         ])
     })
     .doing("creating an inode")?;
-    Ok(())
+    Ok(mtime_ns)
 }
 
 /// Makes a further hard link to `ino`.

@@ -23,15 +23,14 @@ fn later(scratch: &Scratch, before: &Inode) -> (bool, bool) {
 #[test]
 fn what_is_new_has_one_time() {
     let scratch = Scratch::new();
-    scratch.pass(SECOND);
-    for made in [
-        scratch.create(scratch.root, "f", &new(S_IFREG)).unwrap(),
-        scratch.create(scratch.root, "d", &new(S_IFDIR)).unwrap(),
-    ] {
-        let born = made.btime_ns();
-        assert_eq!((made.mtime_ns(), made.ctime_ns(), made.atime_ns()), (born, born, born));
-        let second = NOW_NS + 1_000_000_000;
-        assert!((second..second + 1_000_000).contains(&born), "the wall's time, within 1 ms");
+    scratch.clock.advance(Duration::from_nanos(1_000_123_456));
+    let now = scratch.clock.now_ns();
+    let file = scratch.create(scratch.root, "f", &new(S_IFREG)).unwrap();
+    assert_eq!(file.mtime_ns(), now, "to the nanosecond, as files that are written have it");
+    for made in [file, scratch.create(scratch.root, "d", &new(S_IFDIR)).unwrap()] {
+        for time in [made.mtime_ns(), made.btime_ns(), made.ctime_ns(), made.atime_ns()] {
+            assert!((now - 1_000_000..=now).contains(&time), "the wall's time, within 1 ms");
+        }
     }
 }
 
