@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tesfs_blobs::Store;
+use tesfs_blobs::{BlobError, Store};
 use tesfs_pathtree::{BlobNumber, Chain, Db};
 
 use crate::{
@@ -144,15 +144,24 @@ impl Shared {
         let mut seen = 0;
         // The run before may have left something.
         let mut pending = true;
+        // A full disk stays full for hours: what fails the same way is said once.
+        let mut failure = String::new();
         loop {
             let stopping = self.stop.load(Ordering::SeqCst);
             if pending || stopping {
                 seen = self.db.changed().seen();
                 pending = match self.round() {
                     Ok(round) if round.again && round.sealed > 0 && !stopping => continue,
-                    Ok(round) => round.again,
+                    Ok(round) => {
+                        failure.clear();
+                        round.again
+                    }
                     Err(err) => {
-                        tracing::error!(error = %Chain(&err), "settling failed, will try again");
+                        let error = Chain(&err).to_string();
+                        if error != failure {
+                            tracing::error!(error, "settling failed, will try again");
+                            failure = error;
+                        }
                         true
                     }
                 };
@@ -195,10 +204,7 @@ impl Shared {
                     tracing::warn!(%blob, error = %Chain(&err), "no space to seal, will try again");
                     round.again = true;
                 }
-                Err(err) => {
-                    tracing::error!(%blob, error = %Chain(&err), "the bytes of a version are lost");
-                    self.withdraw(blob, &watched)?;
-                }
+                Err(err) => self.withdraw(blob, &err, &watched)?,
             }
         }
         self.store.record_damage()?;
@@ -233,8 +239,21 @@ impl Shared {
     }
 
     /// Lets the versions of a blob whose bytes can not be kept fall back to their bases.
-    fn withdraw(&self, blob: BlobNumber, watched: &[Arc<Vfs>]) -> Result<(), FsError> {
-        let lost = self.db.write_durable(|tx| Lost::withdraw(tx, &self.store, blob))?;
+    fn withdraw(
+        &self,
+        blob: BlobNumber,
+        why: &BlobError,
+        watched: &[Arc<Vfs>],
+    ) -> Result<(), FsError> {
+        let lost = self.db.write_durable(|tx| {
+            // A version that was replaced since it was listed took its file with it: no loss.
+            match self.store.row(tx, blob)? {
+                Some(row) if row.refs > 0 => Lost::withdraw(tx, &self.store, blob).map(Some),
+                _ => Ok(None),
+            }
+        })?;
+        let Some(lost) = lost else { return Ok(()) };
+        tracing::error!(%blob, error = %Chain(why), "the bytes of a version are lost");
         lost.set_aside(&self.store)?;
         for version in lost.versions {
             tracing::error!(ino = %version.ino, version = %version.version, "version withdrawn");
