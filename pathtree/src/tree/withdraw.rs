@@ -250,7 +250,9 @@ fn replaced_by(tx: &Tx<'_>, view: View, lost: &Hung) -> Result<Option<Edge>, DbE
     if edge(tx, view, lost.parent, &lost.name)?.is_some() {
         return Ok(None);
     }
-    let unlinked = edges_of(tx, view, old)?.into_iter().filter(|hung| !hung.is_live());
-    let newest = unlinked.max_by_key(|hung| (hung.name == lost.name, hung.edge.version));
+    // Only under the name that was taken: with hard links several edges replaced the same inode.
+    let taken = |hung: &Hung| !hung.is_live() && hung.name == lost.name;
+    let edges = edges_of(tx, view, old)?.into_iter().filter(taken);
+    let newest = edges.max_by_key(|hung| hung.edge.version);
     Ok(newest.map(|hung| hung.edge))
 }

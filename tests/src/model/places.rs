@@ -90,12 +90,10 @@ impl Places {
         {
             let Edge { parent, name, replaced, .. } = self.edges[lost].clone();
             self.remove(lost);
-            let dead = self
-                .edges
-                .iter()
-                .enumerate()
-                .filter(|(_, edge)| Some(edge.inode) == replaced && edge.parent.is_none());
-            let newest = dead.max_by_key(|(_, edge)| (edge.name == name, edge.version));
+            let dead = self.edges.iter().enumerate().filter(|(_, edge)| {
+                Some(edge.inode) == replaced && edge.parent.is_none() && edge.name == name
+            });
+            let newest = dead.max_by_key(|(_, edge)| edge.version);
             if let Some((heir, edge)) = newest.map(|(heir, edge)| (heir, edge.clone())) {
                 self.hang(heir, (parent.expect("it was live"), name), edge.replaced);
             }

@@ -153,6 +153,30 @@ fn of_a_replaced_file_with_more_names_the_lost_name_comes_back() {
 }
 
 #[test]
+fn a_replaced_file_gets_back_the_name_it_had_and_not_a_link_of_what_replaced_it() {
+    for order in [[2, 3, 4], [2, 4, 3], [3, 2, 4], [3, 4, 2], [4, 2, 3], [4, 3, 2]] {
+        let scratch = Scratch::new();
+        let root = scratch.root;
+        let old = scratch.written(root, "b", 1);
+        let save = |name: &str, blob: i64| {
+            scratch.begin();
+            let new = scratch.written(root, "new", blob);
+            scratch.rename((root, "new"), (root, name)).unwrap();
+            new
+        };
+        let taker = save("b", 2);
+        scratch.link(taker, root, "c").unwrap();
+        save("c", 3);
+        save("b", 4);
+        for blob in order {
+            scratch.withdraw(blob);
+        }
+        assert_eq!(scratch.lookup(root, "b"), Some(old), "{order:?}");
+        assert_eq!(scratch.lookup(root, "c"), None, "{order:?}");
+    }
+}
+
+#[test]
 fn files_that_replaced_each_other_fall_back_in_any_order() {
     let orders: [[i64; 3]; 6] = [[2, 3, 4], [2, 4, 3], [3, 2, 4], [3, 4, 2], [4, 2, 3], [4, 3, 2]];
     for order in orders {
