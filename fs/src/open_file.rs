@@ -242,9 +242,10 @@ impl OpenFile {
     pub fn set_len(&self, size: u64) -> Result<(), FsError> {
         let (line, _) = self.writing()?;
         let mut state = line.lock();
+        self.vfs.publish_cut(&self.caller, line, &mut state, size)?;
         let old = state.set_len(self.vfs.store().drafts(), size)?;
         old.into_iter().for_each(|file| self.vfs.let_linger(file));
-        self.vfs.publish_cut(&self.caller, line, &mut state)
+        Ok(())
     }
 
     /// Reserves, punches or zeroes a range.

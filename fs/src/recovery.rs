@@ -8,8 +8,9 @@ use std::{ffi::OsString, io::ErrorKind, path::PathBuf};
 
 use tesfs_blobs::{BlobError, Draft, DraftRecord, INLINE_MAX, Store};
 use tesfs_pathtree::{
-    BlobNumber, Chain, Db, Ino, Name, boot, bucket,
-    tree::{self, NewContent, NewOperation, TreeError, View, Withdrawn},
+    BlobNumber, Chain, Db, Ino, Name, boot,
+    bucket::{self, Bucket},
+    tree::{self, NewContent, NewOperation, View, Withdrawn},
 };
 
 use crate::error::FsError;
@@ -47,7 +48,11 @@ pub fn recover(db: &Db, store: &Store, boot_id: &str) -> Result<Recovered, FsErr
     // First what was fsynced: it may lie over a version that is not, and may be all that keeps a
     // file its name.
     for record in db.read(|conn| store.draft_records(conn))? {
-        recover_draft(db, store, &record, &mut done)?;
+        if let Err(err) = recover_draft(db, store, &record, &mut done) {
+            // Its record stays for the next start: one file must not keep all others away.
+            tracing::error!(draft = record.number, error = %Chain(&err),
+                "an fsynced draft could not be published, and waits");
+        }
     }
     let noted = db.read(boot::noted)?;
     if noted != boot_id {
@@ -139,6 +144,11 @@ fn recover_draft(
     if !record.durable {
         return Ok(db.write(|tx| store.forget_draft(tx, record.number))?);
     }
+    if is_outdated(db, record)? {
+        // Its publish failed, and somebody went on without it.
+        tracing::warn!(ino = %record.ino, "an fsynced draft is older than what was closed since");
+        return Ok(db.write_durable(|tx| store.forget_draft(tx, record.number))?);
+    }
     let base = record.base.map(|base| db.read(|conn| store.reader(conn, base))).transpose();
     let opened = base.and_then(|base| Draft::reopen(store.drafts(), record, base));
     let mut draft = match opened {
@@ -162,7 +172,7 @@ fn recover_draft(
     let mtime_ns = draft.stamp()?.mtime_ns;
     let published = db.write_durable(|tx| {
         store.forget_draft(tx, record.number)?;
-        let Some(view) = view_of(tx, record)? else { return Ok(false) };
+        let Some(view) = view_of(&bucket::list(tx)?, record) else { return Ok(false) };
         // Also for an inode without a name: a withdrawal may give it back.
         if tree::inode(tx, view, record.ino)?.is_none() {
             return Ok(false);
@@ -188,9 +198,17 @@ fn recover_draft(
     Ok(())
 }
 
-fn view_of(tx: &tesfs_pathtree::Tx<'_>, record: &DraftRecord) -> Result<Option<View>, TreeError> {
-    let buckets = bucket::list(tx)?;
-    Ok(buckets.iter().find(|bucket| bucket.main == record.branch).map(View::main))
+/// Says whether a version is current that was published after the draft began, by somebody else.
+fn is_outdated(db: &Db, record: &DraftRecord) -> Result<bool, FsError> {
+    let current = db.read(|conn| {
+        let Some(view) = view_of(&bucket::list(conn)?, record) else { return Ok(None) };
+        Ok::<_, FsError>(tree::inode(conn, view, record.ino)?.map(|inode| inode.content))
+    })?;
+    Ok(current.zip(record.base_stamp).is_some_and(|(current, base)| current > base))
+}
+
+fn view_of(buckets: &[Bucket], record: &DraftRecord) -> Option<View> {
+    buckets.iter().find(|bucket| bucket.main == record.branch).map(View::main)
 }
 
 /// Moves the bytes of every other draft to where the user finds them.

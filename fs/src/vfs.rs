@@ -10,6 +10,7 @@ mod open;
 mod operations;
 mod publish;
 mod story;
+mod sync;
 mod xattr;
 
 use std::{
@@ -172,15 +173,6 @@ impl Vfs {
             files_free: disk.f_ffree,
             name_bytes_max: u32::try_from(NAME_BYTES_MAX).expect("255 fits"),
         })
-    }
-
-    /// Makes every change so far survive a power cut: what fsync of a directory asks for.
-    ///
-    /// # Errors
-    ///
-    /// A failed commit.
-    pub fn sync_names(&self) -> Result<(), FsError> {
-        Ok(self.db.sync()?)
     }
 
     /// Runs a change of the tree in one transaction, as part of its caller's operation.

@@ -2,125 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{path::Path, sync::Arc, time::Duration};
+mod durability;
+mod node;
 
-use tesfs_blobs::Store;
+use std::{sync::Arc, time::Duration};
+
 use tesfs_fs::{
-    AttributeChange, Caller, FileState, FsError, MakeInode, OpenFile, OpenWrite, Published,
-    RenameMode, Settler, SettlerSettings, TimeChange, Vfs, VfsOptions, recovery,
+    AttributeChange, FileState, FsError, MakeInode, OpenWrite, Published, RenameMode, Settler,
+    SettlerSettings, TimeChange,
 };
-use tesfs_pathtree::{
-    Clock, Db, DbSettings, DeviceId, Ino, Name, Synchronous,
-    bucket::{self, Owner},
-    tree::TreeError,
-};
+use tesfs_pathtree::tree::TreeError;
 
-const USER: Caller = Caller { uid: 1000, gid: 1000, pid: 0 };
-const START_NS: i64 = 1_700_000_000_000_000_000;
-/// More than fits a row.
-const LARGE: usize = 100_000;
-
-struct Node {
-    dir: tempfile::TempDir,
-    clock: Clock,
-    db: Arc<Db>,
-    store: Arc<Store>,
-    vfs: Arc<Vfs>,
-}
-
-impl Node {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(START_NS);
-        let (db, store, vfs) = open(dir.path(), &clock, "boot-1");
-        Self { dir, clock, db, store, vfs }
-    }
-
-    /// Ends the process without a word and starts again.
-    fn killed_and_started(self, boot_id: &str) -> Self {
-        let Self { dir, clock, db, store, vfs } = self;
-        db.abandon_ahead();
-        drop((db, store, vfs));
-        let (db, store, vfs) = open(dir.path(), &clock, boot_id);
-        Self { dir, clock, db, store, vfs }
-    }
-
-    fn create(&self, at: &str) -> Arc<OpenFile> {
-        let how = OpenWrite { read: true, ..OpenWrite::default() };
-        self.vfs.create(&USER, self.vfs.root(), &name(at), 0o644, how).unwrap().1
-    }
-
-    fn write(&self, at: &str, bytes: &[u8]) -> Ino {
-        let file = match self.find(at) {
-            Some(ino) => {
-                let how = OpenWrite { truncate: true, ..OpenWrite::default() };
-                self.vfs.open_write(&USER, ino, how).unwrap()
-            }
-            None => self.create(at),
-        };
-        assert_eq!(file.write_at(0, bytes, false).unwrap(), bytes.len());
-        file.flush().unwrap();
-        file.release().unwrap();
-        file.ino()
-    }
-
-    fn find(&self, at: &str) -> Option<Ino> {
-        match self.vfs.lookup(&USER, self.vfs.root(), &name(at)) {
-            Ok(found) => Some(found.ino),
-            Err(FsError::Tree(TreeError::EdgeNotFound { .. })) => None,
-            Err(err) => panic!("{err}"),
-        }
-    }
-
-    fn read(&self, at: &str) -> Vec<u8> {
-        let ino = self.find(at).unwrap();
-        all(&self.vfs.open_read(&USER, ino).unwrap())
-    }
-}
-
-fn open(dir: &Path, clock: &Clock, boot_id: &str) -> (Arc<Db>, Arc<Store>, Arc<Vfs>) {
-    let settings = DbSettings {
-        synchronous: Synchronous::Normal,
-        cache_kib: 2048,
-        mmap_bytes: 0,
-        busy_timeout: Duration::from_secs(5),
-        wal_pages_max: 1000,
-        readers_max: 4,
-    };
-    let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
-    let db = Db::open(&dir.join("node.db"), &schemas, &settings, clock.clone(), DeviceId([0; 32]));
-    let db = Arc::new(db.unwrap());
-    let store = Arc::new(Store::open(Arc::clone(&db), dir).unwrap());
-    recovery::recover(&db, &store, boot_id).unwrap();
-    let found = db.read(|conn| bucket::find(conn, "memories")).unwrap();
-    let bucket = found.unwrap_or_else(|| {
-        db.write(|tx| bucket::create(tx, "memories", Owner { uid: 1000, gid: 1000 })).unwrap()
-    });
-    let options = VfsOptions::default();
-    let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), &bucket, &options).unwrap();
-    (db, store, vfs)
-}
-
-fn name(name: &str) -> Name {
-    Name::from_bytes(name.as_bytes()).unwrap()
-}
-
-fn all(file: &OpenFile) -> Vec<u8> {
-    let mut bytes = vec![0; 1 << 20];
-    let mut filled = 0;
-    loop {
-        match file.read_at(filled as u64, &mut bytes[filled..]).unwrap() {
-            0 => break,
-            more => filled += more,
-        }
-    }
-    bytes.truncate(filled);
-    bytes
-}
-
-fn pattern(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|at| u8::try_from(at % 251).unwrap() ^ seed).collect()
-}
+use self::node::{LARGE, Node, USER, all, name, pattern};
 
 #[test]
 fn a_closed_file_is_there_after_a_kill() {

@@ -88,6 +88,11 @@ impl DraftFile {
         FileStamp::of(&self.0.file).doing("looking at a draft", self.path())
     }
 
+    /// Returns the file to read from, for as long as somebody wants to.
+    pub(crate) fn to_read(&self) -> Arc<File> {
+        Arc::clone(&self.0.file)
+    }
+
     /// Returns the file for work that is seen here.
     pub(crate) fn own(&self) -> &File {
         &self.0.file

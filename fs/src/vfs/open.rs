@@ -61,9 +61,9 @@ impl Vfs {
         if how.truncate {
             if let Role::OnLine { line, .. } = &file.role {
                 let mut state = line.lock();
+                self.publish_cut(caller, line, &mut state, 0)?;
                 let old = state.truncate(self.store.drafts())?;
                 old.into_iter().for_each(|file| self.let_linger(file));
-                self.publish_cut(caller, line, &mut state)?;
             }
             if how.kill_privileges {
                 self.clear_privileges(caller, ino)?;
@@ -188,27 +188,41 @@ impl Vfs {
     }
 
     fn pin(&self, caller: &Caller, ino: Ino) -> Result<Role, FsError> {
-        let line = self.lines.find(ino);
-        let mut state = line.as_ref().map(|line| line.lock());
-        if let (Some(line), Some(state)) = (&line, &mut state)
-            && state.frozen
-            && state.shared
-        {
-            // The kernel may have written into the version's own file: its size and bytes are
-            // brought together first.
-            self.publish(caller, line, state)?;
-        }
-        let (inode, reader) = self.current(ino)?;
-        let source = match (reader, &state) {
-            (None, _) => Source::Empty,
-            (Some(reader), Some(state)) if state.publishes_into(reader.number()) => {
-                self.private_copy(&reader)?
+        let mut looks = 0;
+        loop {
+            let ends = self.lines.ends();
+            let line = self.lines.find(ino);
+            let mut state = line.as_ref().map(|line| line.lock());
+            looks += 1;
+            if state.as_ref().is_some_and(|state| state.has_ended) && looks < LOOKS_MAX {
+                continue;
             }
-            (Some(reader), _) => Source::Blob(reader),
-        };
-        let content = ContentKey::of(inode.content);
-        let shown = Box::new(Attributes::from(&inode));
-        Ok(Role::Pinned { source, content, shown })
+            if let (Some(line), Some(state)) = (&line, &mut state)
+                && state.frozen
+                && state.shared
+            {
+                // The kernel may have written into the version's own file: its size and bytes are
+                // brought together first.
+                self.publish(caller, line, state)?;
+            }
+            let (inode, reader) = self.current(ino)?;
+            // A line that began or ended since may have published what was just read, and may be
+            // writing into its file.
+            let is_late = line.is_none() && (ends != self.lines.ends() || self.has_writers(ino));
+            if is_late && looks < LOOKS_MAX {
+                continue;
+            }
+            let is_written =
+                |blob| is_late || state.as_ref().is_some_and(|s| s.publishes_into(blob));
+            let source = match reader {
+                None => Source::Empty,
+                Some(reader) if is_written(reader.number()) => self.private_copy(&reader)?,
+                Some(reader) => Source::Blob(reader),
+            };
+            let content = ContentKey::of(inode.content);
+            let shown = Box::new(Attributes::from(&inode));
+            return Ok(Role::Pinned { source, content, shown });
+        }
     }
 
     /// Copies a version whose file the kernel may still write into, so that the reader keeps it.

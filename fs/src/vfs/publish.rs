@@ -1,10 +1,10 @@
-//! Publishing a line's bytes, making them durable, and ending a line.
+//! Publishing a line's bytes, and ending a line.
 
 use std::time::Duration;
 
-use tesfs_blobs::{BlobError, BlobReader, Draft, DraftRecord, INLINE_MAX, Store};
+use tesfs_blobs::{BlobError, BlobReader, Draft, INLINE_MAX, Store};
 use tesfs_pathtree::{
-    BlobNumber, Ino, Tx,
+    BlobNumber, Tx,
     tree::{self, AttributeEdit, NewContent, TreeError},
 };
 
@@ -12,7 +12,7 @@ use super::Vfs;
 use crate::{
     caller::Caller,
     error::FsError,
-    line::{Line, LineState, Own, PendingTimes, Synced},
+    line::{Line, LineState, Own, PendingTimes},
     open_file::{ContentKey, Published},
 };
 
@@ -32,13 +32,19 @@ enum NewBytes {
 
 /// How a version is published.
 #[derive(Clone, Copy, Debug)]
-struct Publish {
+pub(super) struct Publish {
     /// It takes the place of bytes that survive a power cut, so that its own have to before it is
     /// there.
     is_promised: bool,
     /// Its bytes stay in the draft's file even if they would fit into the row.
     in_place: bool,
+    /// What lies behind is about to be cut off.
+    size_max: u64,
 }
+
+/// As fsync publishes.
+pub(super) const PROMISED: Publish =
+    Publish { is_promised: true, in_place: false, size_max: u64::MAX };
 
 impl NewBytes {
     fn size(&self) -> u64 {
@@ -71,32 +77,37 @@ impl Vfs {
         state: &mut LineState,
     ) -> Result<Published, FsError> {
         let is_promised = self.is_promised(state)?;
-        self.publish_as(caller, line, state, Publish { is_promised, in_place: false })
+        self.publish_as(caller, line, state, Publish { is_promised, ..PROMISED })
     }
 
-    /// Publishes that the file of the line's own version was cut: no version may be longer than
-    /// its file. Until the writer's close this is no version to fall back to.
+    /// Publishes that the file of the line's own version is about to be cut to `size`: no version
+    /// may be longer than its file, whenever the process is killed. Until the writer's close this
+    /// is no version to fall back to.
     pub(crate) fn publish_cut(
         &self,
         caller: &Caller,
         line: &Line,
         state: &mut LineState,
+        size: u64,
     ) -> Result<(), FsError> {
         if !(state.frozen && state.shared) {
             return Ok(());
         }
+        state.forced = true;
         let is_promised = self.is_promised(state)?;
-        self.publish_as(caller, line, state, Publish { is_promised, in_place: true }).map(drop)
+        let how = Publish { is_promised, in_place: true, size_max: size };
+        self.publish_as(caller, line, state, how).map(drop)
     }
 
-    fn publish_as(
+    pub(super) fn publish_as(
         &self,
         caller: &Caller,
         line: &Line,
         state: &mut LineState,
         how: Publish,
     ) -> Result<Published, FsError> {
-        if !state.is_dirty()? {
+        // A line that has ended has let go of its bytes: whoever still holds it is late.
+        if state.has_ended || !state.is_dirty()? {
             return Ok(Published::Nothing);
         }
         self.keep_adopted(state)?;
@@ -117,8 +128,8 @@ impl Vfs {
             let is_nameless = inode.ok_or(TreeError::InodeGone(line.ino))?.nlink == 0;
             // What is written in place is published all the same: history must not claim bytes
             // that are no longer there.
-            // What was fsynced has to be there should a power cut give the name back.
-            if is_nameless && !(state.frozen && state.shared) && state.synced.is_none() {
+            // What is or was fsynced has to be there should a power cut give the name back.
+            if is_nameless && !(state.frozen && state.shared) && !how.is_promised {
                 return Ok(None);
             }
             let own_blob = state.own.and_then(|own| own.blob);
@@ -149,20 +160,23 @@ impl Vfs {
         state.times = PendingTimes::default();
         self.keep_recorded(state);
         state.frozen = matches!(bytes, NewBytes::Draft { .. });
+        let size = bytes.size();
         state.inline = match bytes {
             NewBytes::Inline(bytes) if state.shared => Some(bytes),
             _ => None,
         };
-        if state.frozen && !state.shared {
-            let reader = blob.map(|blob| self.db.glance(|conn| self.store.reader(conn, blob)));
-            state.base = reader.transpose()?;
+        if let (Some(blob), Some(draft)) = (blob.filter(|_| state.frozen), &state.draft)
+            && !state.shared
+        {
+            // Nothing may fail any more: the next write goes over this version or over none.
+            state.base = Some(BlobReader::of_draft(blob, size, draft.draft_file()));
         }
         Ok(Published::NewVersion(ContentKey::of(version)))
     }
 
     /// Gives the line bytes of its own where those it adopted or lies over are no version's any
     /// more: the reader still has them, and nobody else.
-    fn keep_adopted(&self, state: &mut LineState) -> Result<(), FsError> {
+    pub(super) fn keep_adopted(&self, state: &mut LineState) -> Result<(), FsError> {
         let Some(base) = state.base.as_ref().map(BlobReader::number) else { return Ok(()) };
         if state.draft.as_ref().is_some_and(|draft| !draft.is_overlay()) {
             return Ok(());
@@ -233,85 +247,6 @@ impl Vfs {
                 self.store.add_reference(tx, blob.expect("checked in the guard"))?;
             }
             None => {}
-        }
-        Ok(())
-    }
-
-    /// Makes the line's bytes, size and name survive a power cut without publishing them: the
-    /// draft's file is synced, and a durable record lets recovery publish it.
-    pub(crate) fn sync_line(&self, caller: &Caller, line: &Line) -> Result<(), FsError> {
-        let mut state = line.lock();
-        if !state.is_dirty()? {
-            drop(state);
-            return self.sync_version(line.ino);
-        }
-        self.keep_adopted(&mut state)?;
-        if state.draft.is_none() && state.base.is_some() {
-            // Adopted bytes have no file of their own to record: publish them.
-            self.publish(caller, line, &mut state)?;
-            drop(state);
-            return self.sync_version(line.ino);
-        }
-        if state.frozen && state.shared {
-            // The file has a version already, which this writer goes on writing: no record is
-            // needed to find it again.
-            let how = Publish { is_promised: true, in_place: false };
-            self.publish_as(caller, line, &mut state, how)?;
-            return Ok(self.db.sync()?);
-        }
-        let base_stamp = state.version;
-        let base = state.base.as_ref().map(BlobReader::number);
-        let draft = state.writable(self.store.drafts())?;
-        if let Some(base) = base.filter(|_| draft.is_overlay()) {
-            // What shows through is as good as the base's own bytes.
-            settle(&self.store, base)?;
-        }
-        draft.sync()?;
-        let stamp = draft.stamp()?;
-        let record = DraftRecord {
-            number: draft.draft_file().number(),
-            ino: line.ino,
-            branch: self.view.branch,
-            base: base.filter(|_| draft.is_overlay()),
-            base_stamp: Some(base_stamp),
-            size_bytes: stamp.size_bytes,
-            layout: draft.layout(),
-            durable: true,
-            name: None,
-        };
-        let file = draft.draft_file().clone();
-        let older = state.synced.take().filter(|synced| synced.file.number() != record.number);
-        self.db.write_durable(|tx| {
-            if let Some(older) = &older {
-                self.store.forget_draft(tx, older.file.number())?;
-            }
-            self.store.record_draft(tx, &record)
-        })?;
-        state.synced = Some(Synced { file, stamp });
-        if let Some(older) = older {
-            self.store.release_draft(older.file)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the current version of an inode survive a power cut.
-    pub(crate) fn sync_version(&self, ino: Ino) -> Result<(), FsError> {
-        let (version, row) = self.db.read(|conn| {
-            let inode = tree::inode(conn, self.view, ino)?;
-            let blob = inode.as_ref().and_then(|inode| inode.blob);
-            let row = blob.map(|blob| self.store.row(conn, blob)).transpose()?;
-            Ok::<_, FsError>((inode.map(|inode| inode.content), row.flatten()))
-        })?;
-        if let Some(row) = row.filter(|row| !row.settled) {
-            settle(&self.store, row.number)?;
-        }
-        self.db.sync()?;
-        if let Some(line) = self.lines.find(ino) {
-            // Also where there are no bytes: what the line publishes next must not take its place.
-            let mut state = line.lock();
-            if let Some(own) = state.own.as_mut().filter(|own| Some(own.version) == version) {
-                own.settled = true;
-            }
         }
         Ok(())
     }
@@ -403,7 +338,7 @@ impl Vfs {
 }
 
 /// Makes one blob survive a power cut.
-fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
+pub(super) fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
     match store.settle(&[blob])?.into_iter().next() {
         Some((_, err)) => Err(err.into()),
         None => Ok(()),
@@ -412,7 +347,7 @@ fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
 
 /// Says what is to be published, and puts it where the version can name it.
 fn gather(store: &Store, state: &mut LineState, how: Publish) -> Result<NewBytes, FsError> {
-    let Publish { is_promised, in_place } = how;
+    let Publish { is_promised, in_place, size_max } = how;
     let is_synced = state.is_synced()?;
     let Some(draft) = state.draft.as_mut() else {
         return Ok(match &state.base {
@@ -431,7 +366,7 @@ fn gather(store: &Store, state: &mut LineState, how: Publish) -> Result<NewBytes
     if draft.is_poisoned() {
         return Err(BlobError::Poisoned { path: draft.draft_file().path().into() }.into());
     }
-    let size = draft.size()?;
+    let size = draft.size()?.min(size_max);
     if size == 0 && !in_place {
         return Ok(NewBytes::None);
     }
