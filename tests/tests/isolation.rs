@@ -117,7 +117,7 @@ fn mapped_version(file: &File, size: usize, what: &str) -> u64 {
 }
 
 fn write_version(path: &Path, id: u64, size: usize) {
-    let mut file = OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
     for part in version(id, size).chunks(1024) {
         file.write_all(part).unwrap();
     }
@@ -271,6 +271,28 @@ fn a_truncation_by_name_leaves_readers_alone(mode: Mode) {
     }
 }
 
+/// A handle that is opened anew through /proc stays at the node of the version that was read there.
+/// Whoever comes after that reader gets a node of his own.
+fn a_handle_opened_anew_keeps_nobody_at_its_version(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "anew") else { return };
+    let size = SIZES[1];
+    for number in 0..HELD {
+        let path = rig.file(&format!("file-{number}"));
+        write_version(&rig.file("new"), 1, size);
+        fs::rename(rig.file("new"), &path).unwrap();
+        let reader = open(&path);
+        let by_handle = format!("/proc/self/fd/{}", reader.as_fd().as_raw_fd());
+        let anew = OpenOptions::new().write(true).open(by_handle).unwrap();
+        close(reader).unwrap();
+        for id in 2..=4 {
+            write_version(&path, id, size);
+            assert_eq!(read_version(&open(&path), size, "after a close"), id);
+        }
+        close(anew).unwrap();
+        assert_eq!(read_version(&open(&path), size, "in the end"), 4);
+    }
+}
+
 macro_rules! in_both_modes {
     ($($name:ident),*) => {
         mod passthrough {
@@ -287,5 +309,6 @@ in_both_modes!(
     readers_among_writers_see_whole_versions,
     all_names_show_the_version_closed_last,
     no_append_is_lost,
-    a_truncation_by_name_leaves_readers_alone
+    a_truncation_by_name_leaves_readers_alone,
+    a_handle_opened_anew_keeps_nobody_at_its_version
 );

@@ -155,10 +155,10 @@ impl Shared {
         let line = seat.map(|_| (node, 0));
         let published = changed.is_ok().then(|| self.vfs.published(ino).ok()).flatten();
         let notice = published.and_then(|key| self.notice(ino, key, line));
-        if let Some(seat) = seat {
+        if seat.is_some() {
             self.nodes.lock().bypassed(ino, node);
-            self.leave(ino, node, seat);
         }
+        self.leave(ino, node, seat);
         let shown = changed.and_then(|changed| self.shown_at(ino, node, changed));
         match notice {
             Some(notice) => {

@@ -106,7 +106,7 @@ pub(crate) enum Seating {
     Seated(Seat),
     /// A seat is kept for it at another node: answer ESTALE.
     Moved,
-    /// It fits nowhere: serve it past the node's page cache.
+    /// It fits nowhere: serve it past the node's page cache. It is counted at the node.
     Stray,
 }
 
@@ -305,6 +305,9 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         let to = if here {
             ask.node
         } else if ask.strayed || ask.thread == Thread(0) {
+            if let Some(node) = family.node_mut(ask.node) {
+                node.strays += 1;
+            }
             return Seating::Stray;
         } else {
             self.node_for(ask.ino, content)
@@ -320,13 +323,19 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         Seating::Moved
     }
 
-    /// Gives a seat up: its handle was released, or its open failed.
-    pub(crate) fn leave(&mut self, ino: Ino, node: NodeId, seat: Seat) {
-        if let Some(family) = self.families.get_mut(&ino) {
+    /// Gives a seat up, or the place of a stray: its handle was released, or its open failed.
+    pub(crate) fn leave(&mut self, ino: Ino, node: NodeId, seat: Option<Seat>) {
+        let Some(family) = self.families.get_mut(&ino) else { return };
+        match seat {
             // The handle that sat there still has the file.
-            drop(family.give_up(node, seat));
-            self.tidy(ino);
+            Some(seat) => drop(family.give_up(node, seat)),
+            None => {
+                if let Some(found) = family.node_mut(node) {
+                    found.strays = found.strays.saturating_sub(1);
+                }
+            }
         }
+        self.tidy(ino);
     }
 
     /// Takes the files of moved opens that never came back, so that they can be released.
@@ -407,9 +416,9 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         if line.is_some_and(|(id, _)| id == home) {
             return Notice::Nothing;
         }
-        let is_old = |node: &Node<K, F>| !node.is_free() && node.content != Content::Version(key);
+        let is_old = |node: &Node<K, F>| !node.is_vacant() && node.content != Content::Version(key);
         match family.node(home) {
-            Some(node) if node.is_free() => return Notice::Node(home),
+            Some(node) if node.is_vacant() => return Notice::Node(home),
             // Writers there started from an older version and stay with it.
             Some(node) if is_old(node) && node.content != Content::Line => {}
             _ => return Notice::Nothing,
@@ -453,7 +462,7 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
     /// opened through it has been used, so the pages from before its open are gone.
     pub(crate) fn cached(&mut self, ino: Ino, node: NodeId) {
         if let Some(found) = self.families.get_mut(&ino).and_then(|all| all.node_mut(node))
-            && !found.is_free()
+            && !found.is_vacant()
         {
             found.cache = Cache::Holds(found.content);
         }

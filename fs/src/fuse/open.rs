@@ -86,7 +86,7 @@ impl Shared {
                 (None, Some((seat, Some(file)))) => Ok((file, Some(seat))),
                 (None, kept) => {
                     if let Some((seat, _)) = kept {
-                        shared.leave(ino, node, seat);
+                        shared.leave(ino, node, Some(seat));
                     }
                     shared.open_reader(&caller, coming)
                 }
@@ -223,12 +223,12 @@ impl Shared {
         };
         let (ino, node) = (coming.ino, coming.node);
         let opened = self.vfs.open_write(caller, ino, how);
-        if let Some(seat) = seat {
-            if opened.is_err() {
-                self.leave(ino, node, seat);
-            } else if how.truncate {
-                self.nodes.lock().wrote(ino, node, seat);
-            }
+        if opened.is_err() {
+            self.leave(ino, node, seat);
+        } else if how.truncate
+            && let Some(seat) = seat
+        {
+            self.nodes.lock().wrote(ino, node, seat);
         }
         Ok((opened?, seat))
     }
@@ -422,9 +422,7 @@ impl Shared {
             self.release_file(&handle.file);
             self.late_stores(handle);
         }
-        if let Some(seat) = handle.seat {
-            self.leave(ino, node, seat);
-        }
+        self.leave(ino, node, handle.seat);
         if !is_writer {
             self.release_file(&handle.file);
         }

@@ -9,6 +9,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
+    os::unix::fs::MetadataExt as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -66,6 +67,14 @@ struct Bound<B> {
     file: Arc<File>,
 }
 
+impl<B> Bound<B> {
+    /// Says whether this is the file that `other` is open on, too. One that can not be asked is not.
+    fn is_to(&self, other: &File) -> bool {
+        let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
+        matches!((identity(&self.file), identity(other)), (Ok(bound), Ok(other)) if bound == other)
+    }
+}
+
 impl<B> Ways<B> {
     pub(super) fn new(is_allowed: bool) -> Self {
         Self { is_allowed: AtomicBool::new(is_allowed), nodes: Mutex::default() }
@@ -94,8 +103,10 @@ impl<B> Ways<B> {
             found.handles += 1;
             return match &found.bound {
                 None => Way::Cached,
-                Some(bound) if file().is_some() => Way::Passthrough(Arc::clone(&bound.id)),
-                Some(bound) => Way::DirectOver(Arc::clone(&bound.id)),
+                Some(bound) => match file() {
+                    Some(file) if bound.is_to(&file) => Way::Passthrough(Arc::clone(&bound.id)),
+                    _ => Way::DirectOver(Arc::clone(&bound.id)),
+                },
             };
         }
         let file = if self.is_allowed() { file() } else { None };
@@ -160,8 +171,9 @@ mod tests {
 
     const NODE: NodeId = NodeId(5);
 
+    /// Returns a file that is no other's.
     fn file() -> Option<Arc<File>> {
-        Some(Arc::new(File::open("/dev/null").unwrap()))
+        Some(Arc::new(tempfile::tempfile().unwrap()))
     }
 
     fn enter(ways: &Ways<u32>, file: Option<Arc<File>>, id: u32) -> Way<u32> {
@@ -171,8 +183,19 @@ mod tests {
     #[test]
     fn all_handles_of_a_node_are_bound_to_one_backing_file() {
         let ways = Ways::new(true);
-        assert!(matches!(enter(&ways, file(), 1), Way::Passthrough(id) if *id == 1));
-        assert!(matches!(enter(&ways, file(), 2), Way::Passthrough(id) if *id == 1));
+        let opened = file().unwrap();
+        let again = Arc::new(opened.try_clone().unwrap());
+        assert!(matches!(enter(&ways, Some(opened), 1), Way::Passthrough(id) if *id == 1));
+        assert!(matches!(enter(&ways, Some(again), 2), Way::Passthrough(id) if *id == 1));
+    }
+
+    #[test]
+    fn a_handle_is_not_bound_to_a_file_of_another_content() {
+        let ways = Ways::new(true);
+        let first = enter(&ways, file(), 1);
+        ways.enter_direct(NODE);
+        ways.leave(NODE, &first);
+        assert!(matches!(enter(&ways, file(), 2), Way::DirectOver(id) if *id == 1));
     }
 
     #[test]

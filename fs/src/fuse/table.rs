@@ -125,8 +125,8 @@ impl Shared {
         );
     }
 
-    /// Gives up a seat, and goes on with whoever waited for that.
-    pub(super) fn leave(&self, ino: Ino, node: NodeId, seat: Seat) {
+    /// Gives up a seat, or the place of a stray, and goes on with whoever waited for that.
+    pub(super) fn leave(&self, ino: Ino, node: NodeId, seat: Option<Seat>) {
         let resumed: Vec<Waiting> = {
             let mut table = self.nodes.lock();
             table.leave(ino, node, seat);

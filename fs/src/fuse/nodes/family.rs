@@ -43,6 +43,9 @@ pub(super) struct Node<K, F> {
     /// What the handles that sit here have in common; means nothing without seats.
     pub(super) content: Content<K>,
     pub(super) seats: Vec<Taken<F>>,
+    /// Handles that are here without a seat. They keep the node bound to the backing file of those
+    /// who sat here.
+    pub(super) strays: usize,
     pub(super) cache: Cache<K>,
     /// Writes served since the line began.
     pub(super) writes: u64,
@@ -65,6 +68,7 @@ impl<K: Copy + Eq, F: Clone> Node<K, F> {
             id,
             content: Content::Line,
             seats: Vec::new(),
+            strays: 0,
             cache: Cache::Unknown,
             writes: 0,
             exact: None,
@@ -72,12 +76,18 @@ impl<K: Copy + Eq, F: Clone> Node<K, F> {
         }
     }
 
-    pub(super) fn is_free(&self) -> bool {
+    /// Says whether nobody sits here.
+    pub(super) fn is_vacant(&self) -> bool {
         self.seats.is_empty()
     }
 
+    /// Says whether no handle at all is here, so that the node may come to stand for any content.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_vacant() && self.strays == 0
+    }
+
     pub(super) fn stands_for(&self, content: Content<K>) -> bool {
-        !self.is_free() && self.content == content
+        !self.is_vacant() && self.content == content
     }
 
     pub(super) fn taken_mut(&mut self, seat: Seat) -> Option<&mut Taken<F>> {
@@ -100,7 +110,7 @@ impl<K: Copy + Eq, F: Clone> Node<K, F> {
             Stage::Flushed(_) => false,
             Stage::Closed(since) => now.saturating_duration_since(since) > CLOSE_PATIENCE,
         };
-        if self.is_free() || self.seats.iter().any(|taken| !taken.here) {
+        if self.is_vacant() || self.seats.iter().any(|taken| !taken.here) {
             return Duration::ZERO;
         }
         match self.content {
@@ -195,7 +205,7 @@ impl<K: Copy + Eq, F: Clone> Family<K, F> {
         let node = self.node_mut(id)?;
         let index = node.seats.iter().position(|taken| taken.seat == seat)?;
         let taken = node.seats.swap_remove(index);
-        if node.is_free() && node.content == Content::Line {
+        if node.is_vacant() && node.content == Content::Line {
             node.end_line();
             self.line = None;
         }

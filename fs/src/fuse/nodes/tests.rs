@@ -25,6 +25,11 @@ fn write(table: &mut Table, thread: Thread, node: NodeId) -> Seating {
     table.seat(&ask(thread, node), Content::Line, None)
 }
 
+/// An open that was moved and came back to the own node.
+fn stray(thread: Thread) -> Ask {
+    Ask { strayed: true, ..ask(thread, OWN) }
+}
+
 fn seated(seating: Seating) -> Seat {
     match seating {
         Seating::Seated(seat) => seat,
@@ -151,7 +156,7 @@ fn a_writer_that_meets_readers_is_moved_and_names_lead_to_its_line() {
 #[test]
 fn a_writer_joins_the_line_wherever_it_is() {
     let (mut table, reader, (line, _)) = reader_and_writer();
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     assert_eq!(write(&mut table, OTHER, OWN), Seating::Moved, "the own node is free by now");
     assert_eq!(follow(&mut table, OTHER, true).0, line);
 }
@@ -167,21 +172,21 @@ fn a_reader_sent_from_the_line_finds_the_node_of_its_version() {
 fn names_leave_a_node_of_older_readers_at_a_publish() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
     assert_eq!(table.published(FILE, 2, Some((line, 0))), Notice::Names);
-    table.leave(FILE, line, writer);
+    table.leave(FILE, line, Some(writer));
     let lead = table.look_up(OTHER, FILE, Instant::now());
     assert_eq!((lead.node, lead.is_lasting), (line, true));
     assert_eq!(table.pinned(FILE, OWN), Some("pinned"), "the old reader stays where it is");
     seated(read(&mut table, OTHER, line, 2));
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     assert_eq!(leads_to(&mut table, OTHER), line, "the kernel still knows the line's node");
 }
 
 #[test]
 fn names_stay_when_nobody_reads_the_old_version_any_more() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     assert_eq!(table.published(FILE, 2, Some((line, 0))), Notice::Node(OWN));
-    table.leave(FILE, line, writer);
+    table.leave(FILE, line, Some(writer));
     assert_eq!(leads_to(&mut table, OTHER), OWN);
 }
 
@@ -190,7 +195,7 @@ fn nothing_is_said_at_a_publish_of_a_file_that_nobody_else_uses() {
     let mut table = table();
     let writer = seated(write(&mut table, WRITER, OWN));
     assert_eq!(table.published(FILE, 2, Some((OWN, 0))), Notice::Nothing);
-    table.leave(FILE, OWN, writer);
+    table.leave(FILE, OWN, Some(writer));
     assert_eq!(leads_to(&mut table, OTHER), OWN);
 }
 
@@ -222,8 +227,8 @@ fn a_version_from_elsewhere_refreshes_a_node_that_nobody_uses() {
 fn names_go_home_when_the_kernel_forgot_the_node_they_had_moved_to() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
     table.published(FILE, 2, Some((line, 0)));
-    table.leave(FILE, line, writer);
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, line, Some(writer));
+    table.leave(FILE, OWN, Some(reader));
     assert_eq!(table.ino(line), Some(FILE));
     table.forget(line, 1);
     assert_eq!(table.ino(line), None);
@@ -235,11 +240,11 @@ fn names_go_home_when_the_kernel_forgot_the_node_they_had_moved_to() {
 fn names_do_not_go_home_to_older_readers() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
     table.published(FILE, 2, Some((line, 0)));
-    table.leave(FILE, line, writer);
+    table.leave(FILE, line, Some(writer));
     table.forget(line, 1);
     assert_eq!(leads_to(&mut table, OTHER), line, "the own node still shows version 1");
     table.forget(line, 1);
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     assert_eq!(leads_to(&mut table, OTHER), OWN);
 }
 
@@ -248,7 +253,7 @@ fn a_forgotten_node_lives_on_while_a_handle_is_open() {
     let (mut table, _, (line, writer)) = reader_and_writer();
     table.forget(line, 9);
     assert_eq!(table.ino(line), Some(FILE));
-    table.leave(FILE, line, writer);
+    table.leave(FILE, line, Some(writer));
     assert_eq!(table.ino(line), None);
 }
 
@@ -272,6 +277,30 @@ fn an_open_that_does_not_follow_is_a_stray() {
     let again = Ask { strayed: true, ..ask(READER, OWN) };
     assert_eq!(table.seat(&again, Content::Version(1), Some("pinned")), Seating::Stray);
     assert_eq!(table.arrive(READER, FILE, OWN, false), Arrival::New, "it is not held against it");
+}
+
+#[test]
+fn a_node_that_a_stray_is_at_is_nobody_elses() {
+    let mut table = table();
+    let reader = seated(read(&mut table, READER, OWN, 1));
+    assert_eq!(table.seat(&stray(WRITER), Content::Line, None), Seating::Stray);
+    table.leave(FILE, OWN, Some(reader));
+    assert_eq!(write(&mut table, OTHER, OWN), Seating::Moved);
+    follow(&mut table, OTHER, true);
+    assert_eq!(read(&mut table, READER, OWN, 2), Seating::Moved);
+    table.leave(FILE, OWN, None);
+    seated(read(&mut table, READER, OWN, 2));
+}
+
+#[test]
+fn a_line_ends_though_a_stray_stays_at_its_node() {
+    let mut table = table();
+    let writer = seated(write(&mut table, WRITER, OWN));
+    let reader = table.seat(&stray(READER), Content::Version(1), Some("pinned"));
+    assert_eq!(reader, Seating::Stray);
+    table.leave(FILE, OWN, Some(writer));
+    assert_eq!(table.line(FILE), None);
+    assert_eq!(write(&mut table, WRITER, OWN), Seating::Moved, "the next line is another content");
 }
 
 #[test]
@@ -372,7 +401,7 @@ fn a_writer_waits_a_moment_for_readers_and_none_for_moved_ones() {
     let reader = seated(read(&mut table, READER, OWN, 1));
     assert_eq!(patience(&table, true), READER_PATIENCE);
     assert_eq!(patience(&table, false), Duration::ZERO, "readers wait for none");
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     seated(write(&mut table, WRITER, OWN));
     assert_eq!(read(&mut table, READER, OWN, 1), Seating::Moved);
     let lead = table.look_up(READER, FILE, Instant::now());
@@ -383,7 +412,7 @@ fn a_writer_waits_a_moment_for_readers_and_none_for_moved_ones() {
 #[test]
 fn an_open_takes_the_own_node_again_once_it_is_free() {
     let (mut table, reader, (line, _)) = reader_and_writer();
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     assert_eq!(read(&mut table, OTHER, line, 2), Seating::Moved);
     assert_eq!(follow(&mut table, OTHER, false).0, OWN);
 }
@@ -404,10 +433,10 @@ fn the_page_cache_is_kept_for_the_version_it_holds() {
     let reader = seated(read(&mut table, READER, OWN, 1));
     assert!(!table.keeps_cache(FILE, OWN, Some(1)), "nothing is known at first");
     table.cached(FILE, OWN);
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     let reader = seated(read(&mut table, READER, OWN, 1));
     assert!(table.keeps_cache(FILE, OWN, Some(1)));
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     seated(read(&mut table, READER, OWN, 2));
     assert!(!table.keeps_cache(FILE, OWN, Some(2)));
     assert!(!table.keeps_cache(FILE, OWN, Some(2)), "not before a handle has been used");
@@ -422,7 +451,7 @@ fn the_page_cache_is_kept_over_a_write_that_was_published_whole() {
     table.cached(FILE, OWN);
     let writes = table.writes(FILE, OWN);
     table.published(FILE, 2, Some((OWN, writes)));
-    table.leave(FILE, OWN, writer);
+    table.leave(FILE, OWN, Some(writer));
     seated(read(&mut table, READER, OWN, 2));
     assert!(table.keeps_cache(FILE, OWN, Some(2)));
 }
@@ -434,7 +463,7 @@ fn a_write_after_the_publish_makes_the_page_cache_unknown() {
     table.cached(FILE, OWN);
     table.published(FILE, 2, Some((OWN, 0)));
     table.wrote(FILE, OWN, writer);
-    table.leave(FILE, OWN, writer);
+    table.leave(FILE, OWN, Some(writer));
     seated(read(&mut table, READER, OWN, 2));
     assert!(!table.keeps_cache(FILE, OWN, Some(2)));
 }
@@ -445,7 +474,7 @@ fn bytes_that_went_past_the_page_cache_make_it_unknown() {
     let reader = seated(read(&mut table, READER, OWN, 1));
     table.cached(FILE, OWN);
     table.bypassed(FILE, OWN);
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     seated(read(&mut table, READER, OWN, 1));
     assert!(!table.keeps_cache(FILE, OWN, Some(1)));
 }
@@ -455,10 +484,10 @@ fn a_writer_that_writes_nothing_leaves_the_page_cache_as_it_was() {
     let mut table = table();
     let reader = seated(read(&mut table, READER, OWN, 1));
     table.cached(FILE, OWN);
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
     let writer = seated(write(&mut table, WRITER, OWN));
     assert!(table.keeps_cache(FILE, OWN, Some(1)));
-    table.leave(FILE, OWN, writer);
+    table.leave(FILE, OWN, Some(writer));
     seated(read(&mut table, READER, OWN, 1));
     assert!(table.keeps_cache(FILE, OWN, Some(1)));
 }
@@ -471,7 +500,7 @@ fn with_live_sharing_nothing_is_ever_moved() {
     table.cached(FILE, OWN);
     assert!(table.keeps_cache(FILE, OWN, Some(2)));
     assert_eq!(table.published(FILE, 2, Some((OWN, 0))), Notice::Nothing);
-    table.leave(FILE, OWN, writer);
+    table.leave(FILE, OWN, Some(writer));
     seated(read(&mut table, READER, OWN, 2));
     assert_eq!(table.others(FILE, OWN), []);
     assert_eq!(patience(&table, true), Duration::ZERO);
@@ -486,9 +515,9 @@ fn memories_of_page_caches_are_bounded_and_never_cost_a_seat() {
         let ask = Ask { ino, ..ask(READER, node) };
         let seat = seated(table.seat(&ask, Content::Version(1), Some("pinned")));
         table.cached(ino, node);
-        table.leave(ino, node, seat);
+        table.leave(ino, node, Some(seat));
     }
     assert!(table.families.len() <= REMEMBERED_MAX);
     assert!(table.pinned(FILE, OWN).is_some());
-    table.leave(FILE, OWN, reader);
+    table.leave(FILE, OWN, Some(reader));
 }
