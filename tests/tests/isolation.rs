@@ -293,6 +293,29 @@ fn a_handle_opened_anew_keeps_nobody_at_its_version(mode: Mode) {
     }
 }
 
+/// The kernel maps the one backing file of a node, for every handle: one whose mapping would store
+/// into the version that is read there is refused.
+fn a_version_is_never_mapped_for_writing(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "stores") else { return };
+    let size = SIZES[1];
+    let path = rig.file("file");
+    write_version(&path, 1, size);
+    let reader = open(&path);
+    let by_handle = format!("/proc/self/fd/{}", reader.as_fd().as_raw_fd());
+    match (mode, OpenOptions::new().read(true).write(true).open(by_handle)) {
+        (Mode::Passthrough, opened) => {
+            assert_eq!(opened.unwrap_err().raw_os_error(), Some(libc::EBUSY));
+        }
+        // There it has no backing file, and no mapping either.
+        (Mode::Cached, opened) => drop(opened.unwrap()),
+    }
+    assert_eq!(read_version(&reader, size, "the reader"), 1);
+    assert_eq!(read_version(&open(&path), size, "by name"), 1);
+    close(reader).unwrap();
+    write_version(&path, 2, size);
+    assert_eq!(read_version(&open(&path), size, "in the end"), 2);
+}
+
 macro_rules! in_both_modes {
     ($($name:ident),*) => {
         mod passthrough {
@@ -310,5 +333,6 @@ in_both_modes!(
     all_names_show_the_version_closed_last,
     no_append_is_lost,
     a_truncation_by_name_leaves_readers_alone,
-    a_handle_opened_anew_keeps_nobody_at_its_version
+    a_handle_opened_anew_keeps_nobody_at_its_version,
+    a_version_is_never_mapped_for_writing
 );

@@ -9,7 +9,7 @@ use super::{
     convert::{self, errno},
     nodes::{Content, NodeId, Seat, Seating},
     notify,
-    open::{FileInUse, Refusal},
+    open::FileInUse,
     shared::Shared,
     table::Coming,
 };
@@ -148,8 +148,7 @@ impl Shared {
         let (ino, node) = (coming.ino, coming.node);
         let seat = match kept.map_or_else(|| self.seat_writer(coming), |seat| Ok(Some(seat))) {
             Ok(seat) => seat,
-            Err(Refusal::Moved) => return reply.error(Errno::ESTALE),
-            Err(Refusal::Failed(err)) => return reply.error(errno("setattr", &err)),
+            Err(refusal) => return reply.error(refusal.errno("setattr")),
         };
         let changed = self.vfs.set_attributes(caller, ino, change);
         let line = seat.map(|_| (node, 0));

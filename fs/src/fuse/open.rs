@@ -51,6 +51,8 @@ pub(super) type Kept = (Seat, Option<Arc<OpenFile>>);
 pub(super) enum Refusal {
     /// It is to come again, by a lookup.
     Moved,
+    /// A mapping of it would store into the bytes of others.
+    Busy,
     Failed(FsError),
 }
 
@@ -61,9 +63,10 @@ impl From<FsError> for Refusal {
 }
 
 impl Refusal {
-    fn errno(&self, operation: &'static str) -> Errno {
+    pub(super) fn errno(&self, operation: &'static str) -> Errno {
         match self {
             Self::Moved => Errno::ESTALE,
+            Self::Busy => Errno::EBUSY,
             Self::Failed(err) => convert::errno(operation, err),
         }
     }
@@ -97,13 +100,7 @@ impl Shared {
             };
             match opened {
                 Ok((file, seat)) => {
-                    shared.reply_opened(
-                        reply,
-                        coming,
-                        file,
-                        seat,
-                        how.is_some_and(|how| how.truncate),
-                    );
+                    shared.reply_opened(reply, coming, file, seat, how);
                 }
                 Err(refusal) => reply.error(refusal.errno("open")),
             }
@@ -117,13 +114,15 @@ impl Shared {
         coming: Coming,
         file: Arc<OpenFile>,
         seat: Option<Seat>,
-        truncates: bool,
+        how: Option<OpenWrite>,
     ) {
         let node = coming.node;
         let way = match seat {
             Some(_) => self.enter(&file, node, |backing| reply.open_backing(backing)),
+            None if may_store(how) => Way::Direct,
             None => self.ways.enter_direct(node),
         };
+        let truncates = how.is_some_and(|how| how.truncate);
         let flags = self.open_flags(&file, node, &way, truncates);
         let number = self.keep(file, coming, seat, way.clone());
         match way {
@@ -222,6 +221,14 @@ impl Shared {
             None => self.seat_writer(coming)?,
         };
         let (ino, node) = (coming.ino, coming.node);
+        if seat.is_none() && may_store(Some(how)) && self.ways.is_bound(node) {
+            self.leave(ino, node, None);
+            if coming.thread == Thread(0) {
+                // Nobody of that pid namespace can ever be moved: let there be no such nodes.
+                self.ways.disallow();
+            }
+            return Err(Refusal::Busy);
+        }
         let opened = self.vfs.open_write(caller, ino, how);
         if opened.is_err() {
             self.leave(ino, node, seat);
@@ -457,6 +464,12 @@ impl Shared {
             self.release_file(&file);
         }
     }
+}
+
+/// Says whether a handle can be mapped for writing. At a node with a backing file the kernel maps
+/// that file, whatever the handle itself writes to.
+fn may_store(how: Option<OpenWrite>) -> bool {
+    how.is_some_and(|how| how.read)
 }
 
 /// Says whether a descriptor was closed by the process that opened it. A closed file has this in
