@@ -17,9 +17,10 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     ptr, slice, thread,
+    time::Duration,
 };
 
-use tesfs_tests::{Mode, Node, NodePlace, close};
+use tesfs_tests::{Mode, Node, NodePlace, close, eventually};
 
 /// Sizes of a version: one that is kept in the database, one that is a file.
 const SIZES: [usize; 2] = [4096, 64 * 1024];
@@ -28,6 +29,8 @@ const WRITERS: u64 = 4;
 const READERS: usize = 3;
 const OPENS: usize = 250;
 const HELD: usize = 8;
+/// How long the end of a mapping may take to be noticed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A mounted bucket that is taken away in the end.
 struct Rig {
@@ -316,6 +319,64 @@ fn a_version_is_never_mapped_for_writing(mode: Mode) {
     assert_eq!(read_version(&open(&path), size, "in the end"), 2);
 }
 
+/// A file mapped for reading and writing.
+struct Mapping {
+    start: *mut libc::c_void,
+    size: usize,
+}
+
+#[expect(unsafe_code, reason = "a mapping is what is tested")]
+impl Mapping {
+    fn of(file: &File, size: usize) -> Self {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+        let fd = file.as_fd().as_raw_fd();
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, fd, 0) };
+        assert_ne!(start, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+        Self { start, size }
+    }
+
+    fn store(&self, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.size);
+        // SAFETY: the mapping is as long and nobody cuts its file; no reference into it exists.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.cast(), bytes.len()) };
+    }
+}
+
+#[expect(unsafe_code, reason = "a mapping is what is tested")]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length and nothing points into it.
+        assert_eq!(unsafe { libc::munmap(self.start, self.size) }, 0);
+    }
+}
+
+/// A mapping that outlives its handle belongs to the line: what was closed stays as it was, and late
+/// stores are a version of their own. A reader at the line's node makes no difference.
+fn late_stores_change_no_version(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "late") else { return };
+    let size = SIZES[1];
+    for with_reader in [false, true] {
+        let path = rig.file(&format!("file-{with_reader}"));
+        let mut options = OpenOptions::new();
+        let writer = options.read(true).write(true).create_new(true).open(&path).unwrap();
+        writer.write_all_at(&version(1, size), 0).unwrap();
+        let mapping = Mapping::of(&writer, size);
+        let by_handle = format!("/proc/self/fd/{}", writer.as_fd().as_raw_fd());
+        let reader = with_reader.then(|| open(Path::new(&by_handle)));
+        close(writer).unwrap();
+        let closed = open(&path);
+        assert_eq!(read_version(&closed, size, "what was closed"), 1);
+        drop(reader);
+        mapping.store(&version(2, size));
+        assert_eq!(read_version(&closed, size, "after late stores"), 1);
+        drop(mapping);
+        let late = || (fs::read(&path).unwrap() == version(2, size)).then_some(());
+        assert_eq!(eventually(PATIENCE, late), Some(()), "late stores are published");
+        assert_eq!(read_version(&closed, size, "after their publish"), 1);
+    }
+}
+
 macro_rules! in_both_modes {
     ($($name:ident),*) => {
         mod passthrough {
@@ -334,5 +395,6 @@ in_both_modes!(
     no_append_is_lost,
     a_truncation_by_name_leaves_readers_alone,
     a_handle_opened_anew_keeps_nobody_at_its_version,
-    a_version_is_never_mapped_for_writing
+    a_version_is_never_mapped_for_writing,
+    late_stores_change_no_version
 );

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{lease, nodes::CLOSE_PATIENCE, open::FileInUse, passthrough::Way, shared::Shared};
+use super::{lease, nodes::CLOSE_PATIENCE, open::FileInUse, shared::Shared};
 
 /// How often a handle is looked at while it may be only early: the opening of the backing file is
 /// closed right behind it, as soon as the process that closes it gets to run.
@@ -21,7 +21,7 @@ const LAST_LOOK: Duration = Duration::from_millis(250);
 impl Shared {
     /// Ends a handle that the kernel has closed, once no mapping of it is left.
     pub(super) fn closed(&self, handle: Arc<FileInUse>) {
-        if !self.is_mapped(&handle) {
+        if self.may_go(&handle) {
             return self.release(&handle);
         }
         let now = Instant::now();
@@ -36,22 +36,17 @@ impl Shared {
         let age = now.saturating_duration_since(since);
         // Often at first, then at intervals as long as it has lasted.
         let pause = if age < CLOSE_PATIENCE { FIRST_LOOKS } else { age.min(LAST_LOOK) };
-        let look = move |shared: &Arc<Self>| match shared.is_mapped(&handle) {
-            true => shared.linger(handle, since),
-            false => shared.release(&handle),
+        let look = move |shared: &Arc<Self>| match shared.may_go(&handle) {
+            true => shared.release(&handle),
+            false => shared.linger(handle, since),
         };
         self.later.at(now + pause, Box::new(look));
     }
 
-    /// Says whether the bytes of a closed handle are still mapped for writing. The mapping holds
-    /// the backing file only, so that the kernel closes the handle without it.
-    fn is_mapped(&self, handle: &FileInUse) -> bool {
-        let is_bound = matches!(handle.way, Way::Passthrough(_) | Way::DirectOver(_));
-        if !handle.file.is_writer() || !is_bound {
-            return false;
-        }
-        // Another handle of the same line will be asked in its turn.
-        let last = self.ways.last_backing(handle.node);
-        last.is_some_and(|file| lease::is_written_elsewhere(&file))
+    /// Takes a closed handle off its node's way, unless bytes that only its line keeps are still
+    /// mapped for writing. The mapping holds the backing file only, so that the kernel closes the
+    /// handle without it.
+    fn may_go(&self, handle: &FileInUse) -> bool {
+        self.ways.leave(handle.node, &handle.way, handle.stores(), lease::is_written_elsewhere)
     }
 }

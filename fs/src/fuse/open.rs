@@ -44,6 +44,13 @@ pub(super) struct FileInUse {
     used: AtomicBool,
 }
 
+impl FileInUse {
+    /// Says whether it writes to what its node is bound to.
+    pub(super) fn stores(&self) -> bool {
+        self.seat.is_some() && self.file.is_writer()
+    }
+}
+
 /// The seat that was kept for a moved open, and the file that it was pinned to.
 pub(super) type Kept = (Seat, Option<Arc<OpenFile>>);
 
@@ -281,7 +288,7 @@ impl Shared {
                 None
             }
         };
-        self.ways.enter(node, backing, open_backing)
+        self.ways.enter(node, file.is_writer(), backing, open_backing)
     }
 
     /// Returns the flags of an open, and notes what it does to the kernel's page cache.
@@ -419,11 +426,10 @@ impl Shared {
 
     /// Ends a handle.
     ///
-    /// First the way goes, so that no handle of the next line is bound to this line's file. A
+    /// Its way has gone first, so that no handle of the next line is bound to this line's file. A
     /// writer then ends its line, late stores being published, before anybody may take its seat.
     pub(super) fn release(&self, handle: &FileInUse) {
         let (ino, node) = (handle.ino, handle.node);
-        self.ways.leave(node, &handle.way);
         let is_writer = handle.file.is_writer();
         if is_writer {
             self.release_file(&handle.file);

@@ -59,6 +59,8 @@ struct InUse<B> {
     /// `None`: through the page cache.
     bound: Option<Bound<B>>,
     handles: usize,
+    /// Those among them that may have left a mapping behind for writing.
+    writers: usize,
 }
 
 #[derive(Debug)]
@@ -95,12 +97,14 @@ impl<B> Ways<B> {
     pub(super) fn enter(
         &self,
         node: NodeId,
+        writes: bool,
         file: impl FnOnce() -> Option<Arc<File>>,
         open_backing: impl FnOnce(&File) -> io::Result<B>,
     ) -> Way<B> {
         let mut nodes = self.lock();
         if let Some(found) = nodes.get_mut(&node) {
             found.handles += 1;
+            found.writers += usize::from(writes);
             return match &found.bound {
                 None => Way::Cached,
                 Some(bound) => match file() {
@@ -119,14 +123,14 @@ impl<B> Ways<B> {
             }
         });
         let way = bound.as_ref().map_or(Way::Cached, |to| Way::Passthrough(Arc::clone(&to.id)));
-        nodes.insert(node, InUse { bound, handles: 1 });
+        nodes.insert(node, InUse { bound, handles: 1, writers: usize::from(writes) });
         way
     }
 
     /// Chooses the way of a handle that must not use what `node` caches or is bound to.
     pub(super) fn enter_direct(&self, node: NodeId) -> Way<B> {
         match self.lock().get_mut(&node) {
-            Some(InUse { bound: Some(bound), handles }) => {
+            Some(InUse { bound: Some(bound), handles, .. }) => {
                 *handles += 1;
                 Way::DirectOver(Arc::clone(&bound.id))
             }
@@ -134,30 +138,41 @@ impl<B> Ways<B> {
         }
     }
 
-    /// Notes that a handle is gone. The last one takes the backing file along.
-    pub(super) fn leave(&self, node: NodeId, way: &Way<B>) {
+    /// Notes that a handle is gone, and says so; `writes` as it was at its entry. The last handle
+    /// takes the backing file along.
+    ///
+    /// The last writer stays while `is_mapped` says that the backing file is still mapped. That is
+    /// asked under the lock, so that of several who leave at once one is the last.
+    pub(super) fn leave(
+        &self,
+        node: NodeId,
+        way: &Way<B>,
+        writes: bool,
+        is_mapped: impl FnOnce(&File) -> bool,
+    ) -> bool {
         if matches!(way, Way::Direct) {
-            return;
+            return true;
         }
         let mut nodes = self.lock();
-        if let Some(found) = nodes.get_mut(&node) {
-            found.handles -= 1;
-            if found.handles == 0 {
-                nodes.remove(&node);
-            }
+        let Some(found) = nodes.get_mut(&node) else { return true };
+        if let Some(bound) = &found.bound
+            && writes
+            && found.writers == 1
+            && is_mapped(&bound.file)
+        {
+            return false;
         }
+        found.handles -= 1;
+        found.writers -= usize::from(writes);
+        if found.handles == 0 {
+            nodes.remove(&node);
+        }
+        true
     }
 
     /// Says whether the handles of `node` are bound to a backing file.
     pub(super) fn is_bound(&self, node: NodeId) -> bool {
         self.lock().get(&node).is_some_and(|found| found.bound.is_some())
-    }
-
-    /// Returns the backing file of a node that has one handle left.
-    pub(super) fn last_backing(&self, node: NodeId) -> Option<Arc<File>> {
-        let nodes = self.lock();
-        let found = nodes.get(&node).filter(|found| found.handles == 1)?;
-        found.bound.as_ref().map(|bound| Arc::clone(&bound.file))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, InUse<B>>> {
@@ -167,6 +182,8 @@ impl<B> Ways<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const NODE: NodeId = NodeId(5);
@@ -177,7 +194,12 @@ mod tests {
     }
 
     fn enter(ways: &Ways<u32>, file: Option<Arc<File>>, id: u32) -> Way<u32> {
-        ways.enter(NODE, || file, |_| Ok(id))
+        ways.enter(NODE, true, || file, |_| Ok(id))
+    }
+
+    /// Leaves nothing mapped.
+    fn leave(ways: &Ways<u32>, way: &Way<u32>, writes: bool) {
+        assert!(ways.leave(NODE, way, writes, |_| false));
     }
 
     #[test]
@@ -194,7 +216,7 @@ mod tests {
         let ways = Ways::new(true);
         let first = enter(&ways, file(), 1);
         ways.enter_direct(NODE);
-        ways.leave(NODE, &first);
+        leave(&ways, &first, true);
         assert!(matches!(enter(&ways, file(), 2), Way::DirectOver(id) if *id == 1));
     }
 
@@ -212,9 +234,9 @@ mod tests {
         let first = enter(&ways, None, 1);
         assert!(matches!(enter(&ways, file(), 2), Way::Cached));
         assert!(matches!(ways.enter_direct(NODE), Way::Direct));
-        ways.leave(NODE, &first);
+        leave(&ways, &first, true);
         assert!(!ways.is_bound(NODE));
-        ways.leave(NODE, &first);
+        leave(&ways, &first, true);
         assert!(matches!(enter(&ways, file(), 3), Way::Passthrough(id) if *id == 3));
         assert!(ways.is_bound(NODE));
     }
@@ -224,18 +246,41 @@ mod tests {
         let ways = Ways::new(true);
         let first = enter(&ways, file(), 1);
         let direct = ways.enter_direct(NODE);
-        ways.leave(NODE, &first);
+        leave(&ways, &first, true);
         assert!(ways.is_bound(NODE));
-        ways.leave(NODE, &direct);
+        leave(&ways, &direct, false);
+        assert!(!ways.is_bound(NODE));
+    }
+
+    #[test]
+    fn the_last_writer_stays_while_the_backing_file_is_mapped_whoever_else_is_there() {
+        let ways = Ways::new(true);
+        let writers = [enter(&ways, file(), 1), enter(&ways, file(), 1)];
+        let direct = ways.enter_direct(NODE);
+        let asked = Cell::new(0);
+        let leave = |way, writes| {
+            ways.leave(NODE, way, writes, |_| {
+                asked.set(asked.get() + 1);
+                true
+            })
+        };
+        assert!(leave(&writers[0], true));
+        assert_eq!(asked.get(), 0, "another writer is there, and is asked in its turn");
+        assert!(!leave(&writers[1], true));
+        assert_eq!(asked.get(), 1);
+        assert!(leave(&direct, false));
+        assert!(!leave(&writers[1], true));
+        assert!(ways.is_bound(NODE));
+        assert!(ways.leave(NODE, &writers[1], true, |_| false), "the mapping is gone");
         assert!(!ways.is_bound(NODE));
     }
 
     #[test]
     fn one_refusal_by_the_kernel_ends_passthrough() {
         let ways = Ways::<u32>::new(true);
-        let way = ways.enter(NODE, file, |_| Err(io::Error::from_raw_os_error(libc::EPERM)));
+        let way = ways.enter(NODE, true, file, |_| Err(io::Error::from_raw_os_error(libc::EPERM)));
         assert!(matches!(way, Way::Cached));
         assert!(!ways.is_allowed());
-        assert!(matches!(ways.enter(NodeId(6), file, |_| Ok(1)), Way::Cached));
+        assert!(matches!(ways.enter(NodeId(6), true, file, |_| Ok(1)), Way::Cached));
     }
 }
