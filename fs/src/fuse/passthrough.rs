@@ -101,19 +101,21 @@ impl<B> Ways<B> {
         file: impl FnOnce() -> Option<Arc<File>>,
         open_backing: impl FnOnce(&File) -> io::Result<B>,
     ) -> Way<B> {
+        // Not under the lock: it may have to wait until somebody has copied the file.
+        let file = if self.may_be_bound(node) { file() } else { None };
         let mut nodes = self.lock();
         if let Some(found) = nodes.get_mut(&node) {
             found.handles += 1;
             found.writers += usize::from(writes);
-            return match &found.bound {
-                None => Way::Cached,
-                Some(bound) => match file() {
-                    Some(file) if bound.is_to(&file) => Way::Passthrough(Arc::clone(&bound.id)),
-                    _ => Way::DirectOver(Arc::clone(&bound.id)),
-                },
+            return match (&found.bound, file) {
+                (None, _) => Way::Cached,
+                (Some(bound), Some(file)) if bound.is_to(&file) => {
+                    Way::Passthrough(Arc::clone(&bound.id))
+                }
+                (Some(bound), _) => Way::DirectOver(Arc::clone(&bound.id)),
             };
         }
-        let file = if self.is_allowed() { file() } else { None };
+        let file = file.filter(|_| self.is_allowed());
         let bound = file.and_then(|file| match open_backing(&file) {
             Ok(id) => Some(Bound { id: Arc::new(id), file }),
             Err(err) => {
@@ -125,6 +127,14 @@ impl<B> Ways<B> {
         let way = bound.as_ref().map_or(Way::Cached, |to| Way::Passthrough(Arc::clone(&to.id)));
         nodes.insert(node, InUse { bound, handles: 1, writers: usize::from(writes) });
         way
+    }
+
+    /// Says whether one more handle at `node` would be bound, as it is now.
+    fn may_be_bound(&self, node: NodeId) -> bool {
+        match self.lock().get(&node) {
+            Some(found) => found.bound.is_some(),
+            None => self.is_allowed(),
+        }
     }
 
     /// Chooses the way of a handle that must not use what `node` caches or is bound to.
@@ -182,7 +192,7 @@ impl<B> Ways<B> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{cell::Cell, sync::mpsc::channel, thread, time::Duration};
 
     use super::*;
 
@@ -273,6 +283,28 @@ mod tests {
         assert!(ways.is_bound(NODE));
         assert!(ways.leave(NODE, &writers[1], true, |_| false), "the mapping is gone");
         assert!(!ways.is_bound(NODE));
+    }
+
+    #[test]
+    fn nobody_waits_for_one_who_waits_for_his_file() {
+        const OTHER: NodeId = NodeId(6);
+        let ways = Ways::<u32>::new(true);
+        let other = ways.enter(OTHER, true, file, |_| Ok(1));
+        let (left, has_left) = channel();
+        thread::scope(|scope| {
+            let leave = || left.send(ways.leave(OTHER, &other, true, |_| false));
+            let way = ways.enter(
+                NODE,
+                true,
+                || {
+                    scope.spawn(leave);
+                    assert_eq!(has_left.recv_timeout(Duration::from_secs(5)), Ok(true));
+                    file()
+                },
+                |_| Ok(2),
+            );
+            assert!(matches!(way, Way::Passthrough(id) if *id == 2));
+        });
     }
 
     #[test]
