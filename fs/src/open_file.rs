@@ -100,6 +100,15 @@ impl OpenFile {
         matches!(self.role, Role::OnLine { writes: true, .. })
     }
 
+    /// Says whether the line of this handle began at, or was given, a mode that lends the owner's
+    /// rights to whoever executes the file.
+    pub fn lends_privileges(&self) -> bool {
+        match &self.role {
+            Role::OnLine { line, .. } => line.lock().lends_privileges,
+            Role::Pinned { .. } => false,
+        }
+    }
+
     /// Returns which content the handle reads: the one it pinned, or what its line published last.
     pub fn content(&self) -> ContentKey {
         match &self.role {
@@ -142,6 +151,7 @@ impl OpenFile {
     }
 
     /// Writes `data` at `offset` (at the line's end for an appending handle) and returns how much.
+    /// With `kill_privileges` the file loses its set-user-id and set-group-id bits.
     ///
     /// # Errors
     ///
@@ -248,15 +258,24 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Reserves, punches or zeroes a range.
+    /// Reserves, punches or zeroes a range. `kill_privileges`: as for [`OpenFile::write_at`].
     ///
     /// # Errors
     ///
     /// [`FsError::BadHandle`], [`FsError::FileTooLarge`], a full disk.
-    pub fn allocate(&self, mode: Allocate, offset: u64, len: u64) -> Result<(), FsError> {
+    pub fn allocate(
+        &self,
+        mode: Allocate,
+        offset: u64,
+        len: u64,
+        kill_privileges: bool,
+    ) -> Result<(), FsError> {
         let (line, _) = self.writing()?;
         if len == 0 {
             return Err(FsError::Invalid("an empty range"));
+        }
+        if kill_privileges {
+            self.vfs.clear_privileges(&self.caller, self.ino)?;
         }
         line.lock().allocate(self.vfs.store().drafts(), mode, offset, len)
     }
@@ -283,7 +302,8 @@ impl OpenFile {
         found.filter(|_| offset < size).ok_or(FsError::NoData(self.ino))
     }
 
-    /// Copies up to `len` bytes into `out` and returns how many.
+    /// Copies up to `len` bytes into `out` and returns how many. `kill_privileges` of `out`: as for
+    /// [`OpenFile::write_at`].
     ///
     /// A whole version copied into an empty file shares its bytes instead.
     ///
@@ -296,8 +316,12 @@ impl OpenFile {
         out: &Self,
         offset_out: u64,
         len: u64,
+        kill_privileges: bool,
     ) -> Result<u64, FsError> {
         if let Some(whole) = self.share_whole(offset_in, out, offset_out, len)? {
+            if kill_privileges {
+                out.vfs.clear_privileges(&out.caller, out.ino)?;
+            }
             return Ok(whole);
         }
         let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(len).unwrap_or(COPY_BYTES))];
@@ -308,7 +332,7 @@ impl OpenFile {
             if got == 0 {
                 break;
             }
-            let put = out.write_at(offset_out + copied, &buffer[..got], false)?;
+            let put = out.write_at(offset_out + copied, &buffer[..got], kill_privileges)?;
             copied += put as u64;
             if put < got {
                 break;

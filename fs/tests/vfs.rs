@@ -7,9 +7,10 @@ mod node;
 
 use std::{sync::Arc, time::Duration};
 
+use tesfs_blobs::Allocate;
 use tesfs_fs::{
-    AttributeChange, FileState, FsError, MakeInode, OpenWrite, Published, RenameMode, Settler,
-    SettlerSettings, TimeChange,
+    AttributeChange, FileState, FsError, MakeInode, OpenFile, OpenWrite, Published, RenameMode,
+    Settler, SettlerSettings, TimeChange,
 };
 use tesfs_pathtree::tree::TreeError;
 
@@ -212,7 +213,7 @@ fn a_copy_of_a_whole_file_shares_its_bytes() {
     let ino = node.write("one", &pattern(LARGE, 1));
     let from = node.vfs.open_read(&USER, ino).unwrap();
     let to = node.create("two");
-    assert_eq!(from.copy_range(0, &to, 0, 1 << 40).unwrap(), LARGE as u64);
+    assert_eq!(from.copy_range(0, &to, 0, 1 << 40, false).unwrap(), LARGE as u64);
     to.flush().unwrap();
     assert_eq!(node.read("two"), pattern(LARGE, 1));
     let stories = [ino, to.ino()].map(|ino| node.vfs.story(ino).unwrap());
@@ -222,6 +223,26 @@ fn a_copy_of_a_whole_file_shares_its_bytes() {
     to.release().unwrap();
     assert_eq!(node.read("one"), pattern(LARGE, 1));
     assert_eq!(&node.read("two")[..7], b"changed");
+}
+
+#[test]
+fn whatever_changes_the_bytes_takes_the_set_user_id_bit() {
+    let node = Node::new();
+    let from = node.write("from", &pattern(LARGE, 1));
+    let from = node.vfs.open_read(&USER, from).unwrap();
+    let change: [&dyn Fn(&OpenFile); 4] = [
+        &|file| assert_eq!(file.write_at(0, b"x", true).unwrap(), 1),
+        &|file| file.allocate(Allocate::Extend, 0, 10, true).unwrap(),
+        &|file| assert_eq!(from.copy_range(0, file, 0, 10, true).unwrap(), 10),
+        &|file| assert!(from.copy_range(0, file, 0, 1 << 40, true).unwrap() > 10),
+    ];
+    for (number, change) in change.iter().enumerate() {
+        let file = node.create(&format!("to-{number}"));
+        let lend = AttributeChange { mode: Some(0o6777), ..AttributeChange::default() };
+        node.vfs.set_attributes(&USER, file.ino(), &lend).unwrap();
+        change(&file);
+        assert_eq!(file.attributes().unwrap().mode & 0o7777, 0o777, "change {number}");
+    }
 }
 
 #[test]
@@ -320,7 +341,7 @@ fn bytes_adopted_from_a_version_that_is_gone_are_kept() {
             source.flush().unwrap();
             let pinned = node.vfs.open_read(&USER, source.ino()).unwrap();
             let copy = node.create("copy");
-            assert_eq!(pinned.copy_range(0, &copy, 0, LARGE as u64).unwrap(), LARGE as u64);
+            assert_eq!(pinned.copy_range(0, &copy, 0, LARGE as u64, false).unwrap(), LARGE as u64);
             let mut expected = pattern(LARGE, 1);
             if written {
                 copy.write_at(7, b"changed", false).unwrap();

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import shutil
 import stat
+import subprocess
 
 from harness import require_equal
 
@@ -47,12 +49,19 @@ def run(place, work):
         require_equal(as_other((sticky / "own").touch), 0, "errno")
         require_equal(os.stat(sticky / "own").st_uid, OTHER, "owner")
         require_equal(as_other(lambda: os.unlink(sticky / "own")), 0, "errno")
-    with place.check("a write by another user clears set-user-id"):
-        target = work / "setuid"
-        target.write_bytes(b"x")
-        os.chmod(target, 0o6777)
-        require_equal(as_other(lambda: append(target)), 0, "errno")
-        require_equal(stat.S_IMODE(os.stat(target).st_mode), 0o777, "mode")
+    target = work / "setuid"
+    for change in (append, fallocate, copy_range):
+        with place.check(f"a change by another user clears set-user-id: {change.__name__}"):
+            target.write_bytes(b"x")
+            os.chmod(target, 0o6777)
+            require_equal(as_other(lambda change=change: change(target)), 0, "errno")
+            require_equal(stat.S_IMODE(os.stat(target).st_mode), 0o777, "mode")
+        with place.check(f"nobody becomes root by what he changed: {change.__name__}"):
+            program = work / f"id-{change.__name__}"
+            shutil.copyfile("/usr/bin/id", program)
+            os.chmod(program, 0o4777)
+            subprocess.run([program, "-u"], stdout=subprocess.DEVNULL, check=True)
+            require_equal(as_other(lambda: change_and_run(change, program)), 0, "status")
     with place.check("a change of owner clears set-user-id"):
         os.chmod(target, 0o4755)
         os.chown(target, OTHER, OTHER)
@@ -63,6 +72,26 @@ def append(path):
     file = os.open(path, os.O_WRONLY | os.O_APPEND)
     os.write(file, b"y")
     os.close(file)
+
+
+def fallocate(path):
+    file = os.open(path, os.O_WRONLY)
+    os.posix_fallocate(file, os.fstat(file).st_size, 1)
+    os.close(file)
+
+
+def copy_range(path):
+    file = os.open(path, os.O_RDWR)
+    other = os.open(path.with_name("open"), os.O_RDONLY)
+    os.copy_file_range(other, file, 3, 0, os.fstat(file).st_size)
+    os.close(file)
+    os.close(other)
+
+
+def change_and_run(change, program):
+    """Nothing looks at the file between the change and its execution."""
+    change(program)
+    os.execv("/bin/sh", ["sh", "-c", 'test "$("$0" -u)" = "$1"', program, str(OTHER)])
 
 
 def as_other(action):

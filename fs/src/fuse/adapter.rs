@@ -310,7 +310,9 @@ impl Filesystem for Adapter {
         match handle.file.write_at(offset, data, kill_privileges) {
             Ok(written) => {
                 self.shared.wrote(&handle, offset, written as u64);
-                reply.written(u32::try_from(written).expect("no more than the kernel sent"));
+                let written = u32::try_from(written).expect("no more than the kernel sent");
+                let then = move || reply.written(written);
+                self.shared.privileges_taken(&handle.file, kill_privileges, then);
             }
             Err(err) => reply.error(errno("write", &err)),
         }
@@ -493,7 +495,7 @@ impl Filesystem for Adapter {
         fields(op = "fallocate", %node, offset, len, mode))]
     fn fallocate(
         &self,
-        _: &Request,
+        request: &Request,
         node: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -507,10 +509,12 @@ impl Filesystem for Adapter {
         };
         let handle = try_handle!(reply, self.shared.files, handle);
         let shared = Arc::clone(&self.shared);
+        let kill_privileges = convert::loses_privileges(&convert::caller(request));
         self.shared.aside.run(move || {
-            let done = handle.file.allocate(mode, offset, len);
+            let done = handle.file.allocate(mode, offset, len, kill_privileges);
             shared.wrote(&handle, offset, len);
-            reply_done!(reply, "fallocate", done);
+            let then = move || reply_done!(reply, "fallocate", done);
+            shared.privileges_taken(&handle.file, kill_privileges, then);
         });
     }
 
@@ -537,7 +541,7 @@ impl Filesystem for Adapter {
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "copy_file_range", len))]
     fn copy_file_range(
         &self,
-        _: &Request,
+        request: &Request,
         _node_in: INodeNo,
         handle_in: FileHandle,
         offset_in: u64,
@@ -553,11 +557,14 @@ impl Filesystem for Adapter {
         // The answer is a 32-bit count; the caller asks for the rest again.
         let len = len.min(convert::COPY_BYTES_MAX);
         let shared = Arc::clone(&self.shared);
+        let kill_privileges = convert::loses_privileges(&convert::caller(request));
         self.shared.aside.run(move || {
-            match from.file.copy_range(offset_in, &to.file, offset_out, len) {
+            match from.file.copy_range(offset_in, &to.file, offset_out, len, kill_privileges) {
                 Ok(copied) => {
                     shared.wrote(&to, offset_out, copied);
-                    reply.written(u32::try_from(copied).expect("no more than was asked for"));
+                    let copied = u32::try_from(copied).expect("no more than was asked for");
+                    let then = move || reply.written(copied);
+                    shared.privileges_taken(&to.file, kill_privileges, then);
                 }
                 Err(err) => reply.error(errno("copy_file_range", &err)),
             }

@@ -169,6 +169,22 @@ impl Shared {
         }
     }
 
+    /// Does `then` once the kernel knows that a write may have taken set-user-id bits: of a mode
+    /// that it did not change itself it only asks when it is told to, and it would go on executing
+    /// by the one it knows.
+    pub(super) fn privileges_taken(
+        &self,
+        file: &OpenFile,
+        kill_privileges: bool,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        if !kill_privileges || !file.lends_privileges() {
+            return then();
+        }
+        let nodes = self.nodes.lock().all(file.ino());
+        self.notices.send_then(notify::Notice::Attributes(nodes), Box::new(then));
+    }
+
     /// Returns what a node shows of an inode that has `changed` attributes.
     fn shown_at(&self, ino: Ino, node: NodeId, changed: Attributes) -> Result<Attributes, FsError> {
         if self.nodes.lock().pinned(ino, node).is_none() {

@@ -107,7 +107,7 @@ impl Shared {
             };
             match opened {
                 Ok((file, seat)) => {
-                    shared.reply_opened(reply, coming, file, seat, how);
+                    shared.reply_opened(reply, coming, &file, seat, how);
                 }
                 Err(refusal) => reply.error(refusal.errno("open")),
             }
@@ -119,25 +119,27 @@ impl Shared {
         &self,
         reply: ReplyOpen,
         coming: Coming,
-        file: Arc<OpenFile>,
+        file: &Arc<OpenFile>,
         seat: Option<Seat>,
         how: Option<OpenWrite>,
     ) {
         let node = coming.node;
         let way = match seat {
-            Some(_) => self.enter(&file, node, |backing| reply.open_backing(backing)),
+            Some(_) => self.enter(file, node, |backing| reply.open_backing(backing)),
             None if may_store(how) => Way::Direct,
             None => self.ways.enter_direct(node),
         };
         let truncates = how.is_some_and(|how| how.truncate);
-        let flags = self.open_flags(&file, node, &way, truncates);
-        let number = self.keep(file, coming, seat, way.clone());
-        match way {
+        let kill_privileges = how.is_some_and(|how| how.kill_privileges);
+        let flags = self.open_flags(file, node, &way, truncates);
+        let number = self.keep(Arc::clone(file), coming, seat, way.clone());
+        let then = move || match way {
             Way::Cached | Way::Direct => reply.opened(number, flags),
             Way::Passthrough(id) | Way::DirectOver(id) => {
                 reply.opened_passthrough(number, flags, &id);
             }
-        }
+        };
+        self.privileges_taken(file, kill_privileges, then);
     }
 
     /// Answers with a file that was just made, open.

@@ -132,7 +132,7 @@ fn adopted_bytes_that_were_fsynced_without_a_name_are_there_when_it_comes_back()
     node.settler().settle_now().unwrap();
     let out = node.create("out");
     let from = node.vfs.open_read(&USER, source).unwrap();
-    assert_eq!(from.copy_range(0, &out, 0, LARGE as u64).unwrap(), LARGE as u64);
+    assert_eq!(from.copy_range(0, &out, 0, LARGE as u64, false).unwrap(), LARGE as u64);
     node.write("new", &pattern(LARGE, 2));
     let root = node.vfs.root();
     let replace = RenameMode::Replace;

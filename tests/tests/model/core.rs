@@ -193,11 +193,11 @@ impl Driver for Core {
             Allocate::ZeroRange => tesfs_blobs::Allocate::ZeroRange,
             Allocate::ZeroRangeKeepSize => tesfs_blobs::Allocate::ZeroRangeKeepSize,
         };
-        answer(handle.file.allocate(mode, offset, len))
+        answer(handle.file.allocate(mode, offset, len, false))
     }
 
     fn copy(&mut self, from: (&Handle, u64), to: (&Handle, u64), len: u64) -> Answer<u64> {
-        answer(from.0.file.copy_range(from.1, &to.0.file, to.1, len))
+        answer(from.0.file.copy_range(from.1, &to.0.file, to.1, len, false))
     }
 
     fn seek(&mut self, handle: &Handle, offset: u64) -> Answer<Found> {
