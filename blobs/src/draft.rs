@@ -6,6 +6,7 @@ mod file;
 mod front;
 mod layout;
 mod pool;
+mod syncs;
 
 pub use self::{
     body::{Allocate, Draft},
@@ -17,4 +18,5 @@ pub(crate) use self::{
     copy::{seek_data, seek_hole},
     front::Front,
     pool::numbers_in,
+    syncs::Syncs,
 };

@@ -102,7 +102,7 @@ impl Store {
                     remove_file(&self.folders().outboard(&hash))?;
                 }
                 if let Some(draft) = row.draft.filter(|&draft| !self.drafts().holds(draft)) {
-                    remove_file(&self.folders().draft(draft))?;
+                    self.remove_draft(draft)?;
                 }
             }
             drop(placing);

@@ -27,6 +27,7 @@ mod rebuild;
 mod record;
 mod recount;
 mod recovery;
+mod rewrite;
 mod row;
 mod seal;
 mod settle;

@@ -102,6 +102,7 @@ impl Store {
         let path = moved
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
             .doing("recovering", &from)?;
+        self.drafts().syncs().forget(draft);
         sync_folder(folder)?;
         Ok(path)
     }

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::PoisonError,
 };
@@ -19,9 +19,8 @@ use tesfs_pathtree::{BlobNumber, Doing as _, Tx};
 
 use crate::{
     BlobError, BlobHash, BlobRow, BlobState, FileStamp, ROWS_PER_TRANSACTION, Store, crew,
-    draft::DraftFile,
     error::Doing as _,
-    folders::{ensure_folder, remove_file, sync_folder},
+    folders::{ensure_folder, sync_folder},
     outboard::{Leaves, hash_file},
     quarantine::place_outboard,
     reader::is_recent,
@@ -30,8 +29,6 @@ use crate::{
 
 /// A sealed file can not be written to by mistake.
 const SEALED_MODE: u32 = 0o400;
-/// How much is copied at once when a draft's bytes have to be written again.
-const COPY_BYTES: usize = 1024 * 1024;
 
 /// What became of a draft that was to be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +155,7 @@ impl Store {
             return Ok(());
         }
         for one in &placed {
-            remove_file(&self.folders().draft(one.draft))?;
+            self.remove_draft(one.draft)?;
         }
         if last == Step::Unlinked {
             return Ok(());
@@ -199,24 +196,12 @@ impl Store {
             // Behind the version's end are bytes that nobody published.
             file.set_len(size_bytes).doing("cutting a draft", &path)?;
         }
-        let file = self.sync_draft(file, &path)?;
+        let file = match self.drafts().syncs().sync(draft, &file) {
+            Ok(()) => file,
+            Err(refused) => self.rewrite_draft(draft, &file, &refused)?,
+        };
         let hash = place_outboard(self.folders(), &file, size_bytes, &known, None)?;
         Ok(Ok(Hashed { number, draft, size_bytes, hash, file }))
-    }
-
-    /// Syncs a draft; when the disk refuses, its bytes are written once more, to a new file that
-    /// takes the draft's name.
-    fn sync_draft(&self, file: File, path: &Path) -> Result<File, BlobError> {
-        let Err(refused) = file.sync_data() else {
-            return Ok(file);
-        };
-        tracing::warn!(path = %path.display(), error = %refused, "a draft is written again");
-        let again = self.drafts().take()?;
-        let copied = rewrite(&file, &again, path);
-        if copied.is_err() {
-            self.drafts().give_back(again)?;
-        }
-        copied
     }
 
     /// Gives every file its name in the store. One that fails is reported and left out.
@@ -349,26 +334,6 @@ fn name_sealed(tx: &Tx<'_>, one: &Placed) -> Result<(), BlobError> {
     })
     .doing("naming a sealed blob")?;
     Ok(())
-}
-
-/// Writes a draft's bytes to another file, durably, and gives that file the draft's name.
-fn rewrite(from: &File, to: &DraftFile, path: &Path) -> Result<File, BlobError> {
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut at = 0;
-    loop {
-        let read = crate::reader::read_full(from, at, &mut buffer).doing("reading", path)?;
-        if read == 0 {
-            break;
-        }
-        to.own().write_all_at(&buffer[..read], at).doing("writing again", to.path())?;
-        at += read as u64;
-    }
-    let file = to.own().try_clone().doing("writing again", to.path())?;
-    file.sync_data()
-        .and_then(|()| fs::rename(to.path(), path))
-        .doing("writing again", to.path())?;
-    sync_folder(path.parent().expect("a draft is in a folder"))?;
-    Ok(file)
 }
 
 fn is_same_file(file: &File, path: &PathBuf) -> Result<bool, BlobError> {

@@ -1,17 +1,14 @@
 //! Settling: published drafts survive a power cut, sealed or not; and drafts that nothing names
 //! any more go.
 
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, io, path::PathBuf};
 
 use rusqlite::{Connection, params};
 use tesfs_pathtree::{BlobNumber, DbError, Doing as _, Tx};
 
 use crate::{
-    BlobError, BlobRow, FileStamp, ROWS_PER_TRANSACTION, Store, crew,
-    error::Doing as _,
-    folders::{remove_file, sync_folder},
-    row::Unsigned,
-    store::names_of_draft,
+    BlobError, BlobRow, FileStamp, ROWS_PER_TRANSACTION, Store, crew, error::Doing as _,
+    folders::sync_folder, row::Unsigned, store::names_of_draft,
 };
 
 /// A draft whose file was synced, as it was before that.
@@ -73,15 +70,43 @@ impl Store {
     }
 
     fn sync_unsettled(&self, number: BlobNumber) -> Result<Option<Synced>, BlobError> {
-        let row = self.db().read(|conn| BlobRow::find(conn, number))?;
-        let Some(draft) = row.filter(|row| !row.settled).and_then(|row| row.draft) else {
+        let Some(draft) = self.unsettled_draft(number)? else {
             return Ok(None);
         };
         let path = self.folders().draft(draft);
         let file = File::open(&path).doing("opening a draft", &path)?;
         let stamp = FileStamp::of(&file).doing("looking at a draft", &path)?;
-        file.sync_data().doing("syncing a draft", &path)?;
+        match self.drafts().syncs().sync(draft, &file) {
+            Ok(()) => Ok(Some(Synced { number, draft, path, file, stamp })),
+            // The kernel may write into the file: no other can take its place yet.
+            Err(refused) if self.drafts().holds(draft) => {
+                Err(refused).doing("syncing a draft", &path)
+            }
+            Err(refused) => self.settle_again(number, &refused),
+        }
+    }
+
+    /// Writes a draft that the disk refused and nobody holds once more.
+    fn settle_again(
+        &self,
+        number: BlobNumber,
+        refused: &io::Error,
+    ) -> Result<Option<Synced>, BlobError> {
+        let _sealing = self.lock_sealing();
+        // A seal may have done it meanwhile.
+        let Some(draft) = self.unsettled_draft(number)? else {
+            return Ok(None);
+        };
+        let path = self.folders().draft(draft);
+        let file = File::open(&path).doing("opening a draft", &path)?;
+        let file = self.rewrite_draft(draft, &file, refused)?;
+        let stamp = FileStamp::of(&file).doing("looking at a draft", &path)?;
         Ok(Some(Synced { number, draft, path, file, stamp }))
+    }
+
+    fn unsettled_draft(&self, number: BlobNumber) -> Result<Option<u64>, BlobError> {
+        let row = self.db().read(|conn| BlobRow::find(conn, number))?;
+        Ok(row.filter(|row| !row.settled).and_then(|row| row.draft))
     }
 
     /// Removes drafts that nothing names any more: their rows durably first, then their files, so
@@ -96,7 +121,7 @@ impl Store {
                 drop(self.take_front(draft));
                 // A file that a line still holds is that line's to release.
                 if !self.drafts().holds(draft) {
-                    remove_file(&self.folders().draft(draft))?;
+                    self.remove_draft(draft)?;
                 }
             }
         }

@@ -15,7 +15,7 @@ use tesfs_pathtree::{BlobNumber, Db, DbError, Doing as _, Tx};
 use crate::{
     BlobError, BlobHash, BlobRow, BlobState, DraftFile, DraftPool, INLINE_MAX,
     draft::{Front, numbers_in},
-    folders::Folders,
+    folders::{Folders, remove_file},
     quarantine::Quarantine,
     reader::CheckCache,
     row::Unsigned,
@@ -263,6 +263,12 @@ impl Store {
             }
         }
         self.pool.give_back(draft)
+    }
+
+    /// Removes the file of a draft that no row names any more and nobody holds.
+    pub(crate) fn remove_draft(&self, draft: u64) -> Result<(), BlobError> {
+        self.pool.syncs().forget(draft);
+        remove_file(&self.folders.draft(draft))
     }
 
     pub(crate) fn db(&self) -> &Db {

@@ -9,11 +9,12 @@ mod plans;
 mod recovery;
 mod rows;
 mod seal;
+mod settle;
 mod verify;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -111,6 +112,12 @@ impl Rig {
         let number = self.published(bytes);
         assert!(matches!(self.seal(number), SealOutcome::Sealed { .. }));
         number
+    }
+
+    /// The number and the inode of a draft's file.
+    fn draft_of(&self, number: BlobNumber) -> (u64, u64) {
+        let draft = self.row(number).draft.unwrap();
+        (draft, fs::metadata(self.store().folders().draft(draft)).unwrap().ino())
     }
 
     fn seal(&self, number: BlobNumber) -> SealOutcome {

@@ -1,8 +1,9 @@
 //! The settler: makes what was published survive a power cut, and seals it into the store.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc, Condvar, Mutex, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -50,6 +51,8 @@ struct Round {
     sealed: usize,
     /// There is more to do, or to try again.
     again: bool,
+    /// What could not be done, and why.
+    failed: HashMap<(BlobNumber, &'static str), String>,
 }
 
 struct Shared {
@@ -59,6 +62,8 @@ struct Shared {
     reserve: Reserve,
     /// Protects who may be writing; held to copy the list.
     watched: Mutex<Vec<Weak<Vfs>>>,
+    /// Protects what failed in the last round: it is tried again in every round, and said once.
+    said: Mutex<HashMap<(BlobNumber, &'static str), String>>,
     stop: AtomicBool,
     /// Protects nothing; the condition is `stop`.
     nap: Mutex<()>,
@@ -91,6 +96,7 @@ impl Settler {
             store,
             settings,
             watched: Mutex::default(),
+            said: Mutex::default(),
             stop: AtomicBool::new(false),
             nap: Mutex::default(),
             stopped: Condvar::new(),
@@ -100,7 +106,7 @@ impl Settler {
 
     /// Lets the settler know of a filesystem whose writers it must not disturb.
     pub fn watch(&self, vfs: &Arc<Vfs>) {
-        let mut watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = lock(&self.shared.watched);
         watched.retain(|known| known.strong_count() > 0);
         watched.push(Arc::downgrade(vfs));
     }
@@ -127,7 +133,7 @@ impl Drop for Settler {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         {
-            let _nap = self.shared.nap.lock().unwrap_or_else(PoisonError::into_inner);
+            let _nap = lock(&self.shared.nap);
             self.shared.stopped.notify_all();
         }
         self.shared.db.changed().signal();
@@ -178,7 +184,7 @@ impl Shared {
     }
 
     fn sleep(&self, duration: Duration) {
-        let nap = self.nap.lock().unwrap_or_else(PoisonError::into_inner);
+        let nap = lock(&self.nap);
         let stopping = |(): &mut ()| !self.stop.load(Ordering::SeqCst);
         drop(self.stopped.wait_timeout_while(nap, duration, stopping));
     }
@@ -186,7 +192,8 @@ impl Shared {
     /// Makes what was published survive a power cut, then seals some of what nobody writes.
     fn round(&self) -> Result<Round, FsError> {
         let watched = self.watched();
-        self.settle(&watched)?;
+        let mut round = Round::default();
+        self.settle(&watched, &mut round)?;
         let (mut busy, mut idle) = self.unsealed(&watched)?;
         let mut detached = false;
         for (blob, vfs) in busy.iter().flat_map(|blob| watched.iter().map(move |vfs| (blob, vfs))) {
@@ -196,13 +203,17 @@ impl Shared {
             (busy, idle) = self.unsealed(&watched)?;
         }
         drop(busy);
-        let mut round = Round { again: idle.len() >= BLOBS_PER_ROUND, ..Round::default() };
+        round.again |= idle.len() >= BLOBS_PER_ROUND;
         for (blob, outcome) in self.store.seal(&idle)? {
             match outcome {
                 Ok(_) => round.sealed += 1,
                 Err(err) if err.is_full() => {
-                    tracing::warn!(%blob, error = %Chain(&err), "no space to seal, will try again");
-                    round.again = true;
+                    self.note_failure(
+                        &mut round,
+                        blob,
+                        "no space to seal",
+                        Chain(&err).to_string(),
+                    );
                 }
                 Err(err) => self.withdraw(blob, &err, &watched)?,
             }
@@ -211,15 +222,17 @@ impl Shared {
         if let Err(err) = self.reserve.fill() {
             tracing::warn!(error = %Chain(&err), "no space can be kept back for deletions");
         }
+        lock(&self.said).clone_from(&round.failed);
         Ok(round)
     }
 
     /// Syncs drafts first, then commits durably: rows never outlive their bytes.
-    fn settle(&self, watched: &[Arc<Vfs>]) -> Result<(), FsError> {
+    fn settle(&self, watched: &[Arc<Vfs>], round: &mut Round) -> Result<(), FsError> {
         let limbo: Vec<_> = watched.iter().map(|vfs| vfs.take_limbo()).collect();
         let unsettled = self.db.read(|conn| self.store.unsettled(conn, UNSETTLED_PER_ROUND))?;
         for (blob, err) in self.store.settle(&unsettled)? {
-            tracing::error!(%blob, error = %Chain(&err), "the bytes of a version can not be synced");
+            let what = "the bytes of a version can not be synced";
+            self.note_failure(round, blob, what, Chain(&err).to_string());
         }
         self.db.sync()?;
         for (vfs, files) in watched.iter().zip(limbo) {
@@ -265,7 +278,21 @@ impl Shared {
     }
 
     fn watched(&self) -> Vec<Arc<Vfs>> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.iter().filter_map(Weak::upgrade).collect()
+        lock(&self.watched).iter().filter_map(Weak::upgrade).collect()
     }
+
+    /// Notes what has to be tried again, and says so unless the last round did.
+    fn note_failure(&self, round: &mut Round, blob: BlobNumber, what: &'static str, why: String) {
+        round.again = true;
+        let key = (blob, what);
+        if lock(&self.said).get(&key) != Some(&why) {
+            tracing::error!(%blob, error = why, "{what}, will try again");
+        }
+        round.failed.insert(key, why);
+    }
+}
+
+/// Locks what stays valid when a thread panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::Front;
+use super::{Front, Syncs};
 use crate::{BlobError, FileStamp, error::Doing as _, folders::sync_folder};
 
 /// Numbers of the draft files that this process holds. A file on disk whose number is not in it
@@ -38,6 +38,7 @@ struct Inner {
     /// Protects what is known of the hash; taken last.
     front: Arc<Mutex<Front>>,
     held: Arc<Held>,
+    syncs: Arc<Syncs>,
 }
 
 impl Drop for Inner {
@@ -47,7 +48,13 @@ impl Drop for Inner {
 }
 
 impl DraftFile {
-    pub(super) fn new(number: u64, path: PathBuf, file: File, held: &Arc<Held>) -> Self {
+    pub(super) fn new(
+        number: u64,
+        path: PathBuf,
+        file: File,
+        held: &Arc<Held>,
+        syncs: &Arc<Syncs>,
+    ) -> Self {
         lock(held).insert(number);
         Self(Arc::new(Inner {
             number,
@@ -58,6 +65,7 @@ impl DraftFile {
             name_synced: AtomicBool::new(false),
             front: Arc::new(Mutex::new(Front::new())),
             held: Arc::clone(held),
+            syncs: Arc::clone(syncs),
         }))
     }
 
@@ -108,7 +116,12 @@ impl DraftFile {
 
     /// Makes the bytes and the name survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), BlobError> {
-        self.own().sync_data().doing("syncing a draft", self.path())?;
+        let synced = self.0.syncs.sync(self.number(), self.own());
+        if synced.is_err() {
+            // What the disk refused once is not given to somebody else.
+            self.0.reusable.store(false, Ordering::SeqCst);
+        }
+        synced.doing("syncing a draft", self.path())?;
         if !self.0.name_synced.load(Ordering::SeqCst) {
             let folder = self.path().parent().expect("a draft is in a folder");
             sync_folder(folder)?;

@@ -12,7 +12,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use super::file::{DraftFile, Held, lock};
+use super::{
+    Syncs,
+    file::{DraftFile, Held, lock},
+};
 use crate::{BlobError, error::Doing as _, folders::remove_file};
 
 /// Files kept ready at most: four threads that create as fast as they can do not wait for the
@@ -35,6 +38,7 @@ struct Shared {
     folder: PathBuf,
     next: AtomicU64,
     held: Arc<Held>,
+    syncs: Arc<Syncs>,
     /// Protects the ready files; taken before `held`, and never while the disk works.
     ready: Mutex<Ready>,
     low: Condvar,
@@ -53,6 +57,7 @@ impl DraftPool {
             folder,
             next: AtomicU64::new(first),
             held: Arc::default(),
+            syncs: Arc::default(),
             ready: Mutex::default(),
             low: Condvar::new(),
         });
@@ -97,6 +102,7 @@ impl DraftPool {
                 return Ok(());
             }
         }
+        self.syncs().forget(file.number());
         remove_file(file.path())
     }
 
@@ -112,9 +118,14 @@ impl DraftPool {
             .write(true)
             .open(&path)
             .doing("opening a draft", &path)?;
-        let draft = DraftFile::new(number, path, file, &self.shared.held);
+        let draft = DraftFile::new(number, path, file, &self.shared.held, &self.shared.syncs);
         draft.front().give_up();
         Ok(draft)
+    }
+
+    /// Returns what is known of syncs that failed.
+    pub(crate) fn syncs(&self) -> &Syncs {
+        &self.shared.syncs
     }
 
     /// Says whether this process holds the file `number`.
@@ -187,7 +198,9 @@ impl Shared {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             let path = self.folder.join(number.to_string());
             match create(&path) {
-                Ok(file) => return Ok(DraftFile::new(number, path, file, &self.held)),
+                Ok(file) => {
+                    return Ok(DraftFile::new(number, path, file, &self.held, &self.syncs));
+                }
                 Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(err) => return Err(err).doing("making a draft", &path),
             }

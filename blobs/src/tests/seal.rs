@@ -164,31 +164,6 @@ fn a_write_after_the_publish_is_not_hashed_away() {
 }
 
 #[test]
-fn settling_makes_rows_durable_and_removes_what_nothing_names() {
-    let rig = Rig::new();
-    let (kept, dropped) = (rig.published(&bytes(1, 20_000)), rig.published(&bytes(2, 20_000)));
-    let unsettled = || rig.db().read(|conn| rig.store().unsettled(conn, 10)).unwrap();
-    assert_eq!(unsettled(), [kept, dropped]);
-    rig.drop_reference(dropped);
-    assert!(rig.store().settle(&[kept]).unwrap().is_empty());
-    assert_eq!(unsettled(), []);
-    assert!(rig.row(kept).settled);
-    assert_eq!(rig.find(dropped), None);
-    assert_eq!(rig.full_drafts(), 1);
-}
-
-#[test]
-fn a_draft_that_is_gone_is_reported_and_not_settled() {
-    let rig = Rig::new();
-    let number = rig.published(&bytes(1, 20_000));
-    fs::remove_file(rig.store().folders().draft(rig.row(number).draft.unwrap())).unwrap();
-    let failed = rig.store().settle(&[number]).unwrap();
-    assert_eq!(failed.len(), 1);
-    assert!(!rig.row(number).settled);
-    assert!(matches!(rig.try_reader(number), Err(BlobError::Missing { .. })));
-}
-
-#[test]
 fn a_line_keeps_its_file_when_the_row_goes_first() {
     let rig = Rig::new();
     let draft = rig.draft(&bytes(1, 20_000));
