@@ -28,6 +28,8 @@ const UNSETTLED_PER_ROUND: usize = 1000;
 
 /// How long a writer leaves a published version alone before that is sealed from a copy.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long after a copy that failed the next is tried: on a full disk each writes until it is.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// When the settler runs.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,16 @@ struct Round {
     /// There is more to do, or to try again.
     again: bool,
     /// What could not be done, and why.
-    failed: HashMap<(BlobNumber, &'static str), String>,
+    failed: Failures,
+}
+
+/// What failed, of which blob.
+type Failures = HashMap<(BlobNumber, &'static str), Failure>;
+
+#[derive(Clone)]
+struct Failure {
+    why: String,
+    at_ns: i64,
 }
 
 struct Shared {
@@ -62,8 +73,8 @@ struct Shared {
     reserve: Reserve,
     /// Protects who may be writing; held to copy the list.
     watched: Mutex<Vec<Weak<Vfs>>>,
-    /// Protects what failed in the last round: it is tried again in every round, and said once.
-    said: Mutex<HashMap<(BlobNumber, &'static str), String>>,
+    /// Protects what failed in the last round: it is tried again, and said once.
+    said: Mutex<Failures>,
     stop: AtomicBool,
     /// Protects nothing; the condition is `stop`.
     nap: Mutex<()>,
@@ -195,11 +206,7 @@ impl Shared {
         let mut round = Round::default();
         self.settle(&watched, &mut round)?;
         let (mut busy, mut idle) = self.unsealed(&watched)?;
-        let mut detached = false;
-        for (blob, vfs) in busy.iter().flat_map(|blob| watched.iter().map(move |vfs| (blob, vfs))) {
-            detached |= vfs.detach_idle(*blob, IDLE)?;
-        }
-        if detached {
+        if self.detach_idle(&busy, &watched, &mut round) {
             (busy, idle) = self.unsealed(&watched)?;
         }
         drop(busy);
@@ -208,12 +215,8 @@ impl Shared {
             match outcome {
                 Ok(_) => round.sealed += 1,
                 Err(err) if err.is_full() => {
-                    self.note_failure(
-                        &mut round,
-                        blob,
-                        "no space to seal",
-                        Chain(&err).to_string(),
-                    );
+                    let why = Chain(&err).to_string();
+                    self.note_failure(&mut round, blob, "no space to seal", why);
                 }
                 Err(err) => self.withdraw(blob, &err, &watched)?,
             }
@@ -229,16 +232,48 @@ impl Shared {
     /// Syncs drafts first, then commits durably: rows never outlive their bytes.
     fn settle(&self, watched: &[Arc<Vfs>], round: &mut Round) -> Result<(), FsError> {
         let limbo: Vec<_> = watched.iter().map(|vfs| vfs.take_limbo()).collect();
+        let settled = self.settle_published(round);
+        for (vfs, files) in watched.iter().zip(limbo) {
+            match settled {
+                Ok(()) => vfs.empty_limbo(files),
+                Err(_) => files.into_iter().for_each(|file| vfs.let_linger(file)),
+            }
+        }
+        settled
+    }
+
+    fn settle_published(&self, round: &mut Round) -> Result<(), FsError> {
         let unsettled = self.db.read(|conn| self.store.unsettled(conn, UNSETTLED_PER_ROUND))?;
         for (blob, err) in self.store.settle(&unsettled)? {
             let what = "the bytes of a version can not be synced";
             self.note_failure(round, blob, what, Chain(&err).to_string());
         }
-        self.db.sync()?;
-        for (vfs, files) in watched.iter().zip(limbo) {
-            vfs.empty_limbo(files);
+        Ok(self.db.sync()?)
+    }
+
+    /// Gives one version that an idle writer keeps open a file of its own, and says whether it
+    /// did: a copy may take its time, and what is published meanwhile waits for it.
+    fn detach_idle(&self, busy: &[BlobNumber], watched: &[Arc<Vfs>], round: &mut Round) -> bool {
+        const WHAT: &str = "an idle file can not be copied";
+        for (blob, vfs) in busy.iter().flat_map(|blob| watched.iter().map(move |vfs| (blob, vfs))) {
+            if let Some(failure) = self.recent_failure(*blob, WHAT) {
+                round.again = true;
+                round.failed.insert((*blob, WHAT), failure);
+                continue;
+            }
+            match vfs.detach_idle(*blob, IDLE) {
+                Ok(false) => {}
+                Ok(true) => {
+                    round.again = true;
+                    return true;
+                }
+                Err(err) => {
+                    self.note_failure(round, *blob, WHAT, Chain(&err).to_string());
+                    return false;
+                }
+            }
         }
-        Ok(())
+        false
     }
 
     /// Returns what is to be sealed: blobs that a writer may still change, and the others.
@@ -285,10 +320,20 @@ impl Shared {
     fn note_failure(&self, round: &mut Round, blob: BlobNumber, what: &'static str, why: String) {
         round.again = true;
         let key = (blob, what);
-        if lock(&self.said).get(&key) != Some(&why) {
+        if lock(&self.said).get(&key).is_none_or(|said| said.why != why) {
             tracing::error!(%blob, error = why, "{what}, will try again");
         }
-        round.failed.insert(key, why);
+        round.failed.insert(key, Failure { why, at_ns: self.db.clock().now_ns() });
+    }
+
+    /// Returns a failure that is not worth another try yet.
+    fn recent_failure(&self, blob: BlobNumber, what: &'static str) -> Option<Failure> {
+        let now_ns = self.db.clock().now_ns();
+        let is_recent = |failure: &&Failure| {
+            u64::try_from(now_ns - failure.at_ns)
+                .is_ok_and(|age_ns| Duration::from_nanos(age_ns) < RETRY)
+        };
+        lock(&self.said).get(&(blob, what)).filter(is_recent).cloned()
     }
 }
 

@@ -7,6 +7,8 @@ use rustix::{
     io::Errno,
 };
 
+use tesfs_pathtree::Chain;
+
 use super::{
     DraftFile, DraftLayout, DraftPool,
     copy::{copy, seek_data, seek_hole},
@@ -73,23 +75,19 @@ impl Draft {
     /// [`BlobError::Io`]; for a small base also what reading it gives.
     pub fn over(pool: &DraftPool, base: &BlobReader) -> Result<Self, BlobError> {
         let mut draft = Self::empty(pool)?;
-        if base.size() <= INLINE_MAX {
-            let mut bytes = vec![0; usize::try_from(base.size()).expect("INLINE_MAX fits")];
-            let read = base.read_at(0, &mut bytes)?;
-            draft.write_all(0, &bytes[..read])?;
-            return Ok(draft);
-        }
-        draft.file.front().give_up();
-        // Bytes that nobody verified must not get a new hash: `file` is only there when they are
-        // known to be good.
-        let shares_blocks =
-            base.file().is_some_and(|source| ioctl_ficlone(draft.file.own(), source).is_ok());
-        if !shares_blocks {
-            draft.resize_file(base.size())?;
-            let (base_end, own) = (base.size(), RangeMap::default());
-            draft.body = Body::Overlay { base: base.clone(), base_end, own };
-        }
-        Ok(draft)
+        let begun = draft.begin_over(base);
+        draft.kept_if(begun, pool)
+    }
+
+    /// Starts a draft that has all bytes of `base` in its own file.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Io`], and what reading the base gives; no file is left then.
+    pub fn copy_of(pool: &DraftPool, base: &BlobReader) -> Result<Self, BlobError> {
+        let mut copy = Self::over(pool, base)?;
+        let copied = copy.materialize();
+        copy.kept_if(copied, pool)
     }
 
     /// Opens a draft that an earlier run recorded; `base` is the reader of the record's base.
@@ -343,6 +341,34 @@ impl Draft {
         let synced = self.file.sync();
         self.poisoned = synced.is_err();
         synced
+    }
+
+    fn begin_over(&mut self, base: &BlobReader) -> Result<(), BlobError> {
+        if base.size() <= INLINE_MAX {
+            let mut bytes = vec![0; usize::try_from(base.size()).expect("INLINE_MAX fits")];
+            let read = base.read_at(0, &mut bytes)?;
+            return self.write_all(0, &bytes[..read]);
+        }
+        self.file.front().give_up();
+        // Bytes that nobody verified must not get a new hash: `file` is only there when they are
+        // known to be good.
+        let shares_blocks =
+            base.file().is_some_and(|source| ioctl_ficlone(self.file.own(), source).is_ok());
+        if !shares_blocks {
+            self.resize_file(base.size())?;
+            let (base_end, own) = (base.size(), RangeMap::default());
+            self.body = Body::Overlay { base: base.clone(), base_end, own };
+        }
+        Ok(())
+    }
+
+    /// Gives the file back where a draft that nothing names failed to begin.
+    fn kept_if(self, begun: Result<(), BlobError>, pool: &DraftPool) -> Result<Self, BlobError> {
+        let Err(err) = begun else { return Ok(self) };
+        if let Err(left) = pool.give_back(self.file) {
+            tracing::warn!(error = %Chain(&left), "a draft file stays behind");
+        }
+        Err(err)
     }
 
     fn write_all(&mut self, offset: u64, bytes: &[u8]) -> Result<(), BlobError> {

@@ -111,6 +111,17 @@ fn damage_does_not_get_a_new_hash_through_a_draft() {
 }
 
 #[test]
+fn a_copy_of_damaged_bytes_is_refused_and_leaves_no_file() {
+    let bytes = bytes(1, 200_000);
+    let (rig, number) = sealed_and_restarted(&bytes);
+    damage(&rig.blob_path(&bytes), |bytes| bytes[150_000] ^= 0x10);
+    let reader = rig.reader(number);
+    let copied = Draft::copy_of(rig.store().drafts(), &reader);
+    assert!(matches!(copied, Err(BlobError::Damaged { .. })));
+    assert_eq!(rig.full_drafts(), 0);
+}
+
+#[test]
 fn the_kernel_gets_a_file_only_while_its_verification_counts() {
     let rig = Rig::new();
     let bytes = bytes(1, 50_000);

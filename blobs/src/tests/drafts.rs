@@ -174,3 +174,29 @@ fn holes_are_found_in_the_draft_and_in_its_base() {
     draft.allocate(Allocate::PunchHole, 0, 65_536).unwrap();
     assert_eq!(draft.seek_data(0).unwrap(), Some(131_072));
 }
+
+#[test]
+fn a_draft_that_could_not_begin_leaves_no_file() {
+    let rig = Rig::new();
+    let pool = rig.store().drafts();
+    let number = rig.published(&bytes(1, 20_000));
+    rig.db()
+        .write(|tx| {
+            tx.execute("UPDATE blobs SET size_bytes = 10000", [])
+                .map_err(|source| tesfs_pathtree::DbError { doing: "damaging", source })
+        })
+        .unwrap();
+    let (draft, _) = rig.draft_of(number);
+    damage(&rig.store().folders().draft(draft), |bytes| bytes.truncate(10));
+    let base = rig.reader(number);
+    for _ in 0..3 {
+        assert!(matches!(Draft::over(pool, &base), Err(BlobError::DraftShort { .. })));
+    }
+    let is_nobodys = |number: &u64| *number != draft && !pool.holds(*number);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    // The pool makes files meanwhile, and holds each a moment after it is there.
+    while crate::draft::numbers_in(&rig.store().folders().drafts).unwrap().iter().any(is_nobodys) {
+        assert!(std::time::Instant::now() < deadline, "a file stayed");
+        std::thread::yield_now();
+    }
+}

@@ -112,6 +112,20 @@ fn an_overlay_that_does_not_fit_goes_on_when_there_is_space() {
 }
 
 #[test]
+fn a_copy_that_does_not_fit_leaves_no_file() {
+    let Some(small) = SmallDisk::new() else { return };
+    let bytes = bytes(1, 5 << 19);
+    let base = small.rig.reader(small.rig.sealed(&bytes));
+    for _ in 0..3 {
+        let err = Draft::copy_of(small.rig.store().drafts(), &base).unwrap_err();
+        assert!(err.is_full(), "{err}");
+        assert_eq!(small.rig.full_drafts(), 0);
+    }
+    let room = fs::File::create(small.disk.path().join("room")).unwrap();
+    std::io::Write::write_all(&mut &room, &[1; 1 << 20]).unwrap();
+}
+
+#[test]
 fn deleting_works_on_a_full_disk() {
     let Some(small) = SmallDisk::new() else { return };
     let number = small.rig.sealed(&bytes(1, 1 << 20));

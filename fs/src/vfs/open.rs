@@ -227,8 +227,7 @@ impl Vfs {
 
     /// Copies a version whose file the kernel may still write into, so that the reader keeps it.
     fn private_copy(&self, reader: &BlobReader) -> Result<Source, FsError> {
-        let mut copy = Draft::over(self.store.drafts(), reader)?;
-        copy.materialize()?;
+        let copy = Draft::copy_of(self.store.drafts(), reader)?;
         // It needs no name: nobody is to find it after a crash.
         self.store.release_draft(copy.draft_file().clone())?;
         Ok(Source::Copy(Box::new(copy)))

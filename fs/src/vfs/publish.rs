@@ -305,12 +305,24 @@ impl Vfs {
             return Ok(false);
         }
         let reader = self.db.glance(|conn| self.store.reader(conn, blob))?;
-        let mut copy = Draft::over(self.store.drafts(), &reader)?;
-        copy.materialize()?;
+        let mut copy = Draft::copy_of(self.store.drafts(), &reader)?;
+        let detached = self.detach(&mut state, &reader, &mut copy);
+        // It stays where the version names it now.
+        self.store.release_draft(copy.into_draft_file())?;
+        detached
+    }
+
+    fn detach(
+        &self,
+        state: &mut LineState,
+        reader: &BlobReader,
+        copy: &mut Draft,
+    ) -> Result<bool, FsError> {
         copy.sync()?;
         if state.is_dirty()? {
             return Ok(false);
         }
+        let blob = reader.number();
         let detached = self.db.write(|tx| {
             let own = self.store.insert_draft(tx, copy.draft_file(), reader.size(), true)?;
             let versions = tree::replace_blob(tx, blob, own)?;
