@@ -19,6 +19,7 @@ use crate::{
     error::Doing as _,
     folders::{Folders, UNFINISHED_SUFFIX, sync_folder},
     outboard::{Leaves, write_outboard},
+    stamp::FileId,
 };
 
 /// Moves damaged files away and remembers which rows have to say so.
@@ -42,17 +43,34 @@ impl Quarantine {
     }
 
     /// Moves the file of a hash and its outboard away; returns where the file is now, `None` when
-    /// somebody moved it before.
-    pub(crate) fn take(&self, hash: BlobHash) -> Result<Option<PathBuf>, BlobError> {
+    /// somebody moved it before. A file in its place that is not `damaged` is not judged by that.
+    pub(crate) fn take(
+        &self,
+        hash: BlobHash,
+        damaged: FileId,
+    ) -> Result<Option<PathBuf>, BlobError> {
+        let path = self.folders.blob(&hash);
         let mut unrecorded = self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::metadata(&path) {
+            Ok(meta) if FileId::read(&meta) != damaged => return Ok(None),
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                return Err(err).doing("looking at a blob", &path);
+            }
+            Ok(_) | Err(_) => {}
+        }
         unrecorded.insert(hash);
-        let moved = move_aside(&self.folders.quarantine, &self.folders.blob(&hash))?;
-        move_aside(&self.folders.quarantine, &self.folders.outboard(&hash))?;
+        let moved = move_aside(&self.folders.quarantine, &path)?;
         if let Some(path) = &moved {
+            move_aside(&self.folders.quarantine, &self.folders.outboard(&hash))?;
             sync_folder(&self.folders.quarantine)?;
             tracing::error!(%hash, path = %path.display(), "a damaged blob was put in quarantine");
         }
         Ok(moved)
+    }
+
+    /// Notes that the file of a hash is not in its place.
+    pub(crate) fn note_gone(&self, hash: BlobHash) {
+        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
     }
 
     /// Writes the outboard of a file again, if its bytes are those of the hash; says whether.

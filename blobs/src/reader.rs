@@ -24,6 +24,7 @@ use crate::{
     outboard::{GROUP_BYTES, Verdict, verify_groups},
     quarantine::Quarantine,
     row::Unsigned,
+    stamp::FileId,
 };
 
 /// How long a whole file counts as verified: what one cycle of scrubbing takes.
@@ -197,7 +198,8 @@ impl BlobReader {
     }
 
     fn quarantine(&self, local: &LocalFile, hash: BlobHash) -> BlobError {
-        match local.quarantine.take(hash) {
+        let judged = FileId::of(&local.file).doing("looking at a blob", &local.path);
+        match judged.and_then(|judged| local.quarantine.take(hash, judged)) {
             Ok(path) => {
                 let path = path.unwrap_or_else(|| local.path.clone());
                 BlobError::Damaged { number: self.number, path }
@@ -304,7 +306,7 @@ impl Store {
         let meta = file.metadata().doing("looking at a blob", &path)?;
         let (inode, stamp) = (meta.ino(), FileStamp::read(&meta));
         if stamp.size_bytes != size_bytes {
-            let path = self.quarantine().take(hash)?.unwrap_or(path);
+            let path = self.quarantine().take(hash, FileId::read(&meta))?.unwrap_or(path);
             return Err(BlobError::Damaged { number, path });
         }
         let groups = size_bytes.div_ceil(GROUP_BYTES);

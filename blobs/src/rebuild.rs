@@ -18,6 +18,7 @@ use crate::{
     quarantine::place_outboard,
     row::Unsigned,
     seal::record_check,
+    stamp::FileId,
 };
 
 /// What a rebuild found.
@@ -115,7 +116,8 @@ impl Store {
             hash_and_compare(&file, size_bytes, outboard.as_ref(), advance)
                 .doing("hashing a blob", path)?;
         if found != hash {
-            report.quarantined.extend(self.quarantine().take(hash)?);
+            let judged = FileId::of(&file).doing("looking at a blob", path)?;
+            report.quarantined.extend(self.quarantine().take(hash, judged)?);
             return Ok(());
         }
         if !outboard_good {

@@ -9,8 +9,8 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     sync::PoisonError,
 };
 
@@ -25,6 +25,7 @@ use crate::{
     quarantine::place_outboard,
     reader::is_recent,
     row::Unsigned,
+    stamp::FileId,
 };
 
 /// A sealed file can not be written to by mistake.
@@ -243,14 +244,22 @@ impl Store {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             Err(err) => return Err(err).doing("naming a blob", &to),
         }
-        if is_same_file(&one.file, &to)? {
+        let theirs = match File::open(&to) {
+            // A reader found it damaged meanwhile.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return self.place(one),
+            opened => opened.doing("opening a blob", &to)?,
+        };
+        let (our_id, their_id) = FileId::of(&one.file)
+            .and_then(|ours| Ok((ours, FileId::of(&theirs)?)))
+            .doing("looking at a blob", &to)?;
+        if our_id == their_id {
             return Ok(placed(false, now_ns));
         }
-        if let Some(checked_ns) = self.whole_file_checked(hash, one.size_bytes, &to)? {
+        if let Some(checked_ns) = self.whole_file_checked(hash, one.size_bytes, &theirs, &to)? {
             return Ok(placed(true, checked_ns));
         }
         // What stands there is not these bytes; these are.
-        self.quarantine().take(hash)?;
+        self.quarantine().take(hash, their_id)?;
         place_outboard(self.folders(), &one.file, one.size_bytes, &Leaves::default(), Some(hash))?;
         fs::hard_link(&from, &to).doing("naming a blob", &to)?;
         Ok(placed(false, now_ns))
@@ -262,10 +271,10 @@ impl Store {
         &self,
         hash: BlobHash,
         size_bytes: u64,
+        file: &File,
         path: &Path,
     ) -> Result<Option<i64>, BlobError> {
-        let file = File::open(path).doing("opening a blob", path)?;
-        let stamp = FileStamp::of(&file).doing("looking at a blob", path)?;
+        let stamp = FileStamp::of(file).doing("looking at a blob", path)?;
         let now_ns = self.db().clock().now_ns();
         let checked = self.db().read(|conn| last_check(conn, hash, stamp))?;
         if let Some(checked_ns) = checked.filter(|&checked_ns| is_recent(checked_ns, now_ns)) {
@@ -274,7 +283,7 @@ impl Store {
         if stamp.size_bytes != size_bytes {
             return Ok(None);
         }
-        let found = hash_file(&file, size_bytes, &Leaves::default(), &mut |_| Ok(()))
+        let found = hash_file(file, size_bytes, &Leaves::default(), &mut |_| Ok(()))
             .doing("hashing a blob", path)?;
         Ok((found == hash).then_some(now_ns))
     }
@@ -334,10 +343,4 @@ fn name_sealed(tx: &Tx<'_>, one: &Placed) -> Result<(), BlobError> {
     })
     .doing("naming a sealed blob")?;
     Ok(())
-}
-
-fn is_same_file(file: &File, path: &PathBuf) -> Result<bool, BlobError> {
-    let ours = file.metadata().doing("looking at a draft", path)?;
-    let theirs = fs::metadata(path).doing("looking at a blob", path)?;
-    Ok((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
 }

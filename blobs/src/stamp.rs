@@ -1,4 +1,4 @@
-//! What a file looks like from outside, to tell later whether anybody touched it.
+//! What a file looks like from outside, to tell later whether it is the same and untouched.
 
 use std::{
     fs::{File, Metadata},
@@ -29,6 +29,23 @@ impl FileStamp {
             mtime_ns: unix_ns(meta.mtime(), meta.mtime_nsec()),
             ctime_ns: unix_ns(meta.ctime(), meta.ctime_nsec()),
         }
+    }
+}
+
+/// Which file it is, whatever its name: no other is that while somebody holds it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        file.metadata().map(|meta| Self::read(&meta))
+    }
+
+    pub(crate) fn read(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     outboard::{hash_and_compare, outboard_is_whole},
     row::Unsigned,
     seal::record_check,
+    stamp::FileId,
 };
 
 /// Files hashed at once: disks and two cores are busy with that, and a mount beside it still
@@ -262,10 +263,12 @@ impl Store {
     ) -> Result<Option<Problem>, BlobError> {
         let path = self.folders().blob(&hash);
         match std::fs::metadata(&path) {
-            Ok(meta) if meta.len() != size_bytes => self.condemn(hash, path).map(Some),
+            Ok(meta) if meta.len() != size_bytes => {
+                self.condemn(hash, FileId::read(&meta), path).map(Some)
+            }
             Ok(_) if outboard_is_whole(&self.folders().outboard(&hash), size_bytes) => Ok(None),
             Ok(_) => Ok(Some(Problem::OutboardMissing)),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => self.gone(hash, path).map(Some),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Some(self.gone(hash, path))),
             Err(err) => Err(err).doing("looking at a blob", &path),
         }
     }
@@ -285,7 +288,7 @@ impl Store {
         };
         let path = self.folders().blob(&hash);
         if depth == VerifyDepth::Plain || !path.exists() {
-            return self.gone(hash, path).map(Some);
+            return Ok(Some(self.gone(hash, path)));
         }
         let problem = self.check_bytes(hash, row.size_bytes, advance)?;
         if problem.as_ref().is_none_or(|problem| *problem == Problem::OutboardMended) {
@@ -312,20 +315,21 @@ impl Store {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                return self.gone(hash, path).map(Some);
+                return Ok(Some(self.gone(hash, path)));
             }
             Err(err) => return Err(err).doing("opening a blob", &path),
         };
         let stamp = FileStamp::of(&file).doing("looking at a blob", &path)?;
+        let judged = FileId::of(&file).doing("looking at a blob", &path)?;
         if stamp.size_bytes != size_bytes {
-            return self.condemn(hash, path).map(Some);
+            return self.condemn(hash, judged, path).map(Some);
         }
         let outboard = File::open(self.folders().outboard(&hash)).ok();
         let (found, outboard_good) =
             hash_and_compare(&file, size_bytes, outboard.as_ref(), advance)
                 .doing("hashing a blob", &path)?;
         if found != hash {
-            return self.condemn(hash, path).map(Some);
+            return self.condemn(hash, judged, path).map(Some);
         }
         let now_ns = self.db().clock().now_ns();
         self.db().write(|tx| record_check(tx, hash, now_ns, stamp))?;
@@ -337,19 +341,17 @@ impl Store {
     }
 
     /// Notes that a file is not in its place: in quarantine, or nowhere.
-    fn gone(&self, hash: BlobHash, path: PathBuf) -> Result<Problem, BlobError> {
-        if let Some(kept) = self.quarantine().take(hash)? {
-            return Ok(Problem::Damaged(kept));
-        }
+    fn gone(&self, hash: BlobHash, path: PathBuf) -> Problem {
+        self.quarantine().note_gone(hash);
         let kept = path.file_name().map(|name| self.folders().quarantine.join(name));
-        Ok(match kept.filter(|kept| kept.exists()) {
+        match kept.filter(|kept| kept.exists()) {
             Some(kept) => Problem::Damaged(kept),
             None => Problem::Missing(path),
-        })
+        }
     }
 
-    fn condemn(&self, hash: BlobHash, path: PathBuf) -> Result<Problem, BlobError> {
-        Ok(Problem::Damaged(self.quarantine().take(hash)?.unwrap_or(path)))
+    fn condemn(&self, hash: BlobHash, judged: FileId, path: PathBuf) -> Result<Problem, BlobError> {
+        Ok(Problem::Damaged(self.quarantine().take(hash, judged)?.unwrap_or(path)))
     }
 }
 

@@ -34,6 +34,40 @@ fn a_flipped_bit_is_an_error_where_it_is_and_the_file_goes_to_quarantine() {
 }
 
 #[test]
+fn who_reads_damaged_bytes_leaves_a_good_file_in_their_place_alone() {
+    let bytes = bytes(1, 200_000);
+    let (rig, number) = sealed_and_restarted(&bytes);
+    damage(&rig.blob_path(&bytes), |bytes| bytes[150_000] ^= 0x10);
+    let reader = rig.reader(number);
+    let meets_damage = || {
+        let read = reader.read_at(150_000, &mut [0; 1]);
+        assert!(matches!(read, Err(BlobError::Damaged { .. })));
+        rig.store().record_damage().unwrap();
+    };
+    meets_damage();
+    let again = rig.sealed(&bytes);
+    meets_damage();
+    assert_eq!(rig.row(again).state, BlobState::Local);
+    assert_eq!(rig.read(again), bytes);
+    assert!(rig.outboard_path(&bytes).exists());
+    assert_eq!(rig.files("quarantine").len(), 2, "the damaged file and its outboard");
+}
+
+#[test]
+fn a_look_at_rows_leaves_a_good_file_in_the_place_of_a_damaged_one_alone() {
+    let bytes = bytes(1, 200_000);
+    let (rig, number) = sealed_and_restarted(&bytes);
+    damage(&rig.blob_path(&bytes), |bytes| bytes[150_000] ^= 0x10);
+    rig.try_read(number).unwrap_err();
+    rig.store().record_damage().unwrap();
+    let again = rig.sealed(&bytes);
+    assert_eq!(rig.problems(VerifyDepth::Plain).len(), 1, "only reading tells that it is good");
+    assert_eq!(rig.read(again), bytes);
+    assert_eq!(rig.problems(VerifyDepth::Full), []);
+    assert_eq!(rig.read(number), bytes);
+}
+
+#[test]
 fn a_shorter_or_longer_file_is_damaged() {
     for len in [0, 100, 199_999, 200_001] {
         let bytes = bytes(1, 200_000);
