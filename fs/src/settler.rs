@@ -1,5 +1,8 @@
 //! The settler: makes what was published survive a power cut, and seals it into the store.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -20,9 +23,10 @@ use crate::{
     vfs::{Touched, Vfs},
 };
 
-/// Blobs sealed in one round: hashing them takes so little that what was published meanwhile is
-/// settled in time.
+/// Blobs sealed in one round, and their bytes unless it is one alone: hashing them takes so little
+/// that what was published meanwhile is settled in time.
 const BLOBS_PER_ROUND: usize = 64;
+const BYTES_PER_ROUND: u64 = 64 * 1024 * 1024;
 /// Versions settled in one round: what one durable commit may touch.
 const UNSETTLED_PER_ROUND: usize = 1000;
 
@@ -209,9 +213,10 @@ impl Shared {
         if self.detach_idle(&busy, &watched, &mut round) {
             (busy, idle) = self.unsealed(&watched)?;
         }
-        drop(busy);
-        round.again |= idle.len() >= BLOBS_PER_ROUND;
-        for (blob, outcome) in self.store.seal(&idle)? {
+        let now = self.first_to_seal(&idle)?;
+        let is_all = now.len() == idle.len() && busy.len() + idle.len() < BLOBS_PER_ROUND;
+        round.again |= !is_all && !now.is_empty();
+        for (blob, outcome) in self.store.seal(now)? {
             match outcome {
                 Ok(_) => round.sealed += 1,
                 Err(err) if err.is_full() => {
@@ -284,6 +289,21 @@ impl Shared {
         let unsealed = self.db.read(|conn| self.store.unsealed(conn, BLOBS_PER_ROUND))?;
         let is_busy = |blob: &BlobNumber| watched.iter().any(|vfs| vfs.is_being_written(*blob));
         Ok(unsealed.into_iter().partition(is_busy))
+    }
+
+    /// Returns those that are sealed before what was published meanwhile is settled.
+    fn first_to_seal<'a>(&self, idle: &'a [BlobNumber]) -> Result<&'a [BlobNumber], FsError> {
+        let mut left_bytes = BYTES_PER_ROUND;
+        self.db.read(|conn| {
+            for (index, blob) in idle.iter().enumerate() {
+                let size_bytes = self.store.row(conn, *blob)?.map_or(0, |row| row.size_bytes);
+                if index > 0 && size_bytes > left_bytes {
+                    return Ok(&idle[..index]);
+                }
+                left_bytes = left_bytes.saturating_sub(size_bytes);
+            }
+            Ok(idle)
+        })
     }
 
     /// Lets the versions of a blob whose bytes can not be kept fall back to their bases.

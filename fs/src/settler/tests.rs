@@ -1,0 +1,67 @@
+//! What one round does, and leaves to the next.
+
+use tesfs_blobs::{BlobState, Draft, SCHEMA};
+use tesfs_pathtree::{Clock, DbSettings, DeviceId, Synchronous};
+
+use super::*;
+
+struct Rig {
+    _dir: tempfile::TempDir,
+    db: Arc<Db>,
+    store: Arc<Store>,
+    settler: Settler,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = DbSettings {
+            synchronous: Synchronous::Normal,
+            cache_kib: 1024,
+            mmap_bytes: 0,
+            busy_timeout: Duration::from_secs(5),
+            wal_pages_max: 1000,
+            readers_max: 4,
+        };
+        let schemas = [tesfs_pathtree::SCHEMA, SCHEMA];
+        let (path, device) = (dir.path().join("node.db"), DeviceId([0; 32]));
+        let db = Db::open(&path, &schemas, &settings, Clock::system(), device).unwrap();
+        let db = Arc::new(db);
+        let store = Arc::new(Store::open(Arc::clone(&db), dir.path()).unwrap());
+        let settings = SettlerSettings { delay: Duration::from_secs(1) };
+        let settler = Settler::on_request(Arc::clone(&db), Arc::clone(&store), settings);
+        Self { _dir: dir, db, store, settler }
+    }
+
+    /// Publishes bytes like no others, most of them a hole.
+    fn published(&self, size_bytes: u64) -> BlobNumber {
+        let mut draft = Draft::empty(self.store.drafts()).unwrap();
+        draft.set_len(size_bytes).unwrap();
+        draft.write_at(0, &draft.draft_file().number().to_le_bytes()).unwrap();
+        let file = draft.draft_file();
+        self.db.write(|tx| self.store.insert_draft(tx, file, size_bytes, false)).unwrap()
+    }
+
+    /// Says whether a blob is settled, and whether it is sealed.
+    fn state(&self, blob: BlobNumber) -> (bool, bool) {
+        let row = self.db.read(|conn| self.store.row(conn, blob)).unwrap().unwrap();
+        (row.settled, row.state == BlobState::Local)
+    }
+}
+
+#[test]
+fn what_is_published_while_many_bytes_wait_for_their_seal_is_settled_before_they_are_sealed() {
+    let rig = Rig::new();
+    let large = [70, 40, 20, 20].map(|mib| rig.published(mib << 20));
+    let sealed = || large.map(|blob| rig.state(blob).1);
+    let round = rig.settler.shared.round().unwrap();
+    assert!(round.again);
+    assert!(large.iter().all(|blob| rig.state(*blob).0));
+    assert_eq!(sealed(), [true, false, false, false], "one of any size");
+    let late = rig.published(100_000);
+    rig.settler.shared.round().unwrap();
+    assert_eq!(rig.state(late), (true, false));
+    assert_eq!(sealed(), [true, true, true, false]);
+    assert_eq!(rig.settler.settle_now().unwrap(), 2);
+    assert_eq!(rig.state(late), (true, true));
+}
