@@ -54,6 +54,7 @@ pub use crate::{
     recovery::{LeftoverDraft, RecoveredFile},
     row::{BlobRow, BlobState},
     seal::SealOutcome,
+    settle::SettleOutcome,
     stamp::FileStamp,
     store::Store,
     totals::{Count, Totals},

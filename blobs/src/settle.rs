@@ -11,6 +11,17 @@ use crate::{
     folders::sync_folder, row::Unsigned, store::names_of_draft,
 };
 
+/// What became of a blob that was to survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettleOutcome {
+    /// It does.
+    Settled,
+    /// Somebody wrote to its file after the sync began: it does not yet.
+    Changed,
+    /// It has no row: nothing names it any more.
+    Gone,
+}
+
 /// A draft whose file was synced, as it was before that.
 struct Synced {
     number: BlobNumber,
@@ -19,6 +30,8 @@ struct Synced {
     file: File,
     stamp: FileStamp,
 }
+
+pub(crate) type Outcome = (BlobNumber, Result<SettleOutcome, BlobError>);
 
 impl Store {
     /// Returns blobs whose bytes a power cut could still take, oldest first.
@@ -39,45 +52,60 @@ impl Store {
     }
 
     /// Makes drafts survive a power cut: their files are synced first, then their rows, all in one
-    /// commit. Those that failed are returned; one that was written to meanwhile just stays
-    /// unsettled. Files of drafts that nothing names are removed on the way.
+    /// commit. The outcome of each is returned beside its number; an error there concerns that
+    /// draft alone. Files of drafts that nothing names are removed on the way.
     ///
     /// # Errors
     ///
     /// [`BlobError`] when the commit failed; nothing is settled then.
-    pub fn settle(
-        &self,
-        numbers: &[BlobNumber],
-    ) -> Result<Vec<(BlobNumber, BlobError)>, BlobError> {
+    pub fn settle(&self, numbers: &[BlobNumber]) -> Result<Vec<Outcome>, BlobError> {
         self.record_damage()?;
-        let mut failed = Vec::new();
+        let mut outcomes = Vec::with_capacity(numbers.len());
         for batch in numbers.chunks(ROWS_PER_TRANSACTION) {
             let mut synced = Vec::new();
             let results = crew::each("tesfs-settle", batch, |&number| self.sync_unsettled(number))?;
             for (&number, result) in batch.iter().zip(results) {
                 match result {
-                    Ok(draft) => synced.extend(draft),
-                    Err(err) => failed.push((number, err)),
+                    Ok(Ok(draft)) => synced.push(draft),
+                    Ok(Err(outcome)) => outcomes.push((number, Ok(outcome))),
+                    Err(err) => outcomes.push((number, Err(err))),
                 }
             }
             if !synced.is_empty() {
                 sync_folder(&self.folders().drafts)?;
-                self.db().write_durable(|tx| synced.iter().try_for_each(|one| settle(tx, one)))?;
+                let settled: Vec<_> = self.db().write_durable(|tx| {
+                    synced.iter().map(|one| settle(tx, one)).collect::<Result<_, _>>()
+                })?;
+                let numbers = synced.iter().map(|one| one.number);
+                outcomes.extend(numbers.zip(settled.into_iter().map(Ok)));
             }
         }
         self.reap_drafts()?;
-        Ok(failed)
+        Ok(outcomes)
     }
 
-    fn sync_unsettled(&self, number: BlobNumber) -> Result<Option<Synced>, BlobError> {
-        let Some(draft) = self.unsettled_draft(number)? else {
-            return Ok(None);
+    fn sync_unsettled(
+        &self,
+        number: BlobNumber,
+    ) -> Result<Result<Synced, SettleOutcome>, BlobError> {
+        let draft = match self.unsettled_draft(number)? {
+            Ok(draft) => draft,
+            Err(outcome) => return Ok(Err(outcome)),
         };
         let path = self.folders().draft(draft);
-        let file = File::open(&path).doing("opening a draft", &path)?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(err) => {
+                // A seal or a removal may have ended since the row was read.
+                return match self.unsettled_draft(number)? {
+                    Ok(_) => Err(err).doing("opening a draft", &path),
+                    Err(outcome) => Ok(Err(outcome)),
+                };
+            }
+        };
         let stamp = FileStamp::of(&file).doing("looking at a draft", &path)?;
         match self.drafts().syncs().sync(draft, &file) {
-            Ok(()) => Ok(Some(Synced { number, draft, path, file, stamp })),
+            Ok(()) => Ok(Ok(Synced { number, draft, path, file, stamp })),
             // The kernel may write into the file: no other can take its place yet.
             Err(refused) if self.drafts().holds(draft) => {
                 Err(refused).doing("syncing a draft", &path)
@@ -91,22 +119,28 @@ impl Store {
         &self,
         number: BlobNumber,
         refused: &io::Error,
-    ) -> Result<Option<Synced>, BlobError> {
+    ) -> Result<Result<Synced, SettleOutcome>, BlobError> {
         let _sealing = self.lock_sealing();
         // A seal may have done it meanwhile.
-        let Some(draft) = self.unsettled_draft(number)? else {
-            return Ok(None);
+        let draft = match self.unsettled_draft(number)? {
+            Ok(draft) => draft,
+            Err(outcome) => return Ok(Err(outcome)),
         };
         let path = self.folders().draft(draft);
         let file = File::open(&path).doing("opening a draft", &path)?;
         let file = self.rewrite_draft(draft, &file, refused)?;
         let stamp = FileStamp::of(&file).doing("looking at a draft", &path)?;
-        Ok(Some(Synced { number, draft, path, file, stamp }))
+        Ok(Ok(Synced { number, draft, path, file, stamp }))
     }
 
-    fn unsettled_draft(&self, number: BlobNumber) -> Result<Option<u64>, BlobError> {
+    /// Returns the draft that is to be settled for a blob, or why there is none.
+    fn unsettled_draft(&self, number: BlobNumber) -> Result<Result<u64, SettleOutcome>, BlobError> {
         let row = self.db().read(|conn| BlobRow::find(conn, number))?;
-        Ok(row.filter(|row| !row.settled).and_then(|row| row.draft))
+        Ok(match row {
+            None => Err(SettleOutcome::Gone),
+            Some(BlobRow { settled: false, draft: Some(draft), .. }) => Ok(draft),
+            Some(_) => Err(SettleOutcome::Settled),
+        })
     }
 
     /// Removes drafts that nothing names any more: their rows durably first, then their files, so
@@ -129,15 +163,18 @@ impl Store {
 }
 
 /// Marks a draft settled unless somebody wrote to its file after the sync began.
-fn settle(tx: &Tx<'_>, one: &Synced) -> Result<(), BlobError> {
+fn settle(tx: &Tx<'_>, one: &Synced) -> Result<SettleOutcome, BlobError> {
     let now = FileStamp::of(&one.file).doing("looking at a draft", &one.path)?;
     if (now.size_bytes, now.mtime_ns) != (one.stamp.size_bytes, one.stamp.mtime_ns) {
-        return Ok(());
+        return Ok(SettleOutcome::Changed);
     }
-    tx.prepare_cached("UPDATE blobs SET settled = 1 WHERE number = ?1 AND draft = ?2")
+    let settled = tx
+        .prepare_cached("UPDATE blobs SET settled = 1 WHERE number = ?1 AND draft = ?2")
         .and_then(|mut stmt| stmt.execute(params![one.number, Unsigned(one.draft)]))
         .doing("settling a blob")?;
-    Ok(())
+    // Sealed meanwhile, which settles it as well, or gone.
+    let is_there = settled > 0 || BlobRow::find(tx, one.number)?.is_some();
+    Ok(if is_there { SettleOutcome::Settled } else { SettleOutcome::Gone })
 }
 
 fn unreferenced_drafts(conn: &Connection) -> Result<Vec<(BlobNumber, u64)>, DbError> {

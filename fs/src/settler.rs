@@ -249,7 +249,9 @@ impl Shared {
 
     fn settle_published(&self, round: &mut Round) -> Result<(), FsError> {
         let unsettled = self.db.read(|conn| self.store.unsettled(conn, UNSETTLED_PER_ROUND))?;
-        for (blob, err) in self.store.settle(&unsettled)? {
+        for (blob, outcome) in self.store.settle(&unsettled)? {
+            // What somebody wrote to meanwhile, or replaced, is settled in a later round.
+            let Err(err) = outcome else { continue };
             let what = "the bytes of a version can not be synced";
             self.note_failure(round, blob, what, Chain(&err).to_string());
         }

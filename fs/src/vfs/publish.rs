@@ -352,8 +352,8 @@ impl Vfs {
 /// Makes one blob survive a power cut.
 pub(super) fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
     match store.settle(&[blob])?.into_iter().next() {
-        Some((_, err)) => Err(err.into()),
-        None => Ok(()),
+        Some((_, Err(err))) => Err(err.into()),
+        Some((_, Ok(_))) | None => Ok(()),
     }
 }
 
