@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use tesfs_pathtree::{BlobNumber, DbError, Doing as _, Tx};
 
 use crate::{
-    BlobError, BlobHash, BlobRow, BlobState, GRACE, ROWS_PER_TRANSACTION, Store,
+    BlobError, BlobHash, BlobRow, BlobState, GRACE, Miscount, ROWS_PER_TRANSACTION, Store,
     error::Doing as _,
     folders::{OUTBOARD_SUFFIX, list, remove_file},
     row::{Unsigned, blob_row_columns},
@@ -16,6 +16,9 @@ use crate::{
 
 /// Garbage listed one by one in a report; the sums count all of it.
 const LISTED_MAX: usize = 10_000;
+
+/// Where a list of rows without a name begins.
+const BEFORE_ALL: (i64, BlobNumber) = (i64::MIN, BlobNumber(0));
 
 /// What gc is to do.
 #[derive(Clone, Copy, Debug)]
@@ -66,12 +69,29 @@ impl Store {
     ///
     /// [`BlobError`]; what was deleted up to then stays deleted, and the next gc goes on.
     pub fn gc(&self, request: &GcRequest) -> Result<GcReport, BlobError> {
-        self.record_damage()?;
-        if !request.dry_run {
-            self.reap_drafts()?;
-        }
+        self.gc_after(request, &[])
+    }
+
+    /// Does as [`Store::gc`], but a dry run, which may not mend counts, leaves out what has
+    /// references after all according to `miscounts`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::gc`].
+    pub fn gc_after(
+        &self,
+        request: &GcRequest,
+        miscounts: &[Miscount],
+    ) -> Result<GcReport, BlobError> {
         let mut report = GcReport::default();
-        self.collect_rows(request, &mut report)?;
+        if request.dry_run {
+            let spared = self.db().read(|conn| Spared::of(conn, miscounts))?;
+            self.report_rows(request, spared, &mut report)?;
+        } else {
+            self.record_damage()?;
+            self.reap_drafts()?;
+            self.collect_rows(request, &mut report)?;
+        }
         self.collect_orphans(request, &mut report)?;
         self.collect_recovered(request, &mut report)?;
         Ok(report)
@@ -79,19 +99,13 @@ impl Store {
 
     fn collect_rows(&self, request: &GcRequest, report: &mut GcReport) -> Result<(), BlobError> {
         let before_ns = self.time_before(request.grace);
-        let mut after = (i64::MIN, BlobNumber(0));
-        let mut files = HashSet::new();
+        let mut after = BEFORE_ALL;
         loop {
             let rows = self.db().read(|conn| unreferenced(conn, before_ns, after))?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
             after = (last.unreferenced_ns.unwrap_or(before_ns), last.number);
-            if request.dry_run {
-                self.db()
-                    .read(|conn| self.report_rows(conn, &rows, before_ns, report, &mut files))?;
-                continue;
-            }
             let placing = self.lock_placing();
             let unnamed = self.db().write_durable(|tx| delete_unreferenced(tx, &rows))?;
             for (row, names_file) in &unnamed {
@@ -113,23 +127,32 @@ impl Store {
     /// provided that all of them would go.
     fn report_rows(
         &self,
-        conn: &Connection,
-        rows: &[BlobRow],
-        before_ns: i64,
+        request: &GcRequest,
+        spared: Spared,
         report: &mut GcReport,
-        files: &mut HashSet<BlobHash>,
     ) -> Result<(), BlobError> {
-        for row in rows {
-            let hash = row.hash.filter(|_| row.state != BlobState::Inline);
-            let path = match hash {
-                Some(hash) if survivors(conn, hash, before_ns)? == 0 && files.insert(hash) => {
-                    Some(self.folders().blob(&hash))
-                }
-                _ => None,
+        let before_ns = self.time_before(request.grace);
+        let Spared { rows: spared, mut files } = spared;
+        let mut after = BEFORE_ALL;
+        loop {
+            let rows = self.db().read(|conn| unreferenced(conn, before_ns, after))?;
+            let Some(last) = rows.last() else {
+                return Ok(());
             };
-            report.add(GarbageKind::Blob, row, path.as_deref());
+            after = (last.unreferenced_ns.unwrap_or(before_ns), last.number);
+            for row in rows.iter().filter(|row| !spared.contains(&row.number)) {
+                let path = match row.hash.filter(|_| row.state != BlobState::Inline) {
+                    Some(hash)
+                        if self.db().read(|conn| survivors(conn, hash, before_ns))? == 0
+                            && files.insert(hash) =>
+                    {
+                        Some(self.folders().blob(&hash))
+                    }
+                    _ => None,
+                };
+                report.add(GarbageKind::Blob, row, path.as_deref());
+            }
         }
-        Ok(())
     }
 
     /// Deletes files in `blobs/` that no row names. A folder of files beside an index that knows
@@ -200,6 +223,23 @@ impl Store {
     fn time_before(&self, age: Duration) -> i64 {
         let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
         self.db().clock().now_ns().saturating_sub(age_ns)
+    }
+}
+
+/// What a wrong count makes look like garbage.
+struct Spared {
+    rows: HashSet<BlobNumber>,
+    files: HashSet<BlobHash>,
+}
+
+impl Spared {
+    fn of(conn: &Connection, miscounts: &[Miscount]) -> Result<Self, DbError> {
+        let mut spared = Self { rows: HashSet::new(), files: HashSet::new() };
+        for miscount in miscounts.iter().filter(|miscount| miscount.found > 0) {
+            spared.rows.insert(miscount.number);
+            spared.files.extend(BlobRow::find(conn, miscount.number)?.and_then(|row| row.hash));
+        }
+        Ok(spared)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{BlobError, ROWS_PER_TRANSACTION, Store, row::Unsigned};
 /// Differences between what was counted and what is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecountReport {
-    /// Rows with a wrong count. They are right now.
+    /// Rows with a wrong count.
     pub miscounts: Vec<Miscount>,
     /// Numbers that something names and no row has.
     pub dangling: Vec<BlobNumber>,
@@ -28,23 +28,35 @@ pub struct Miscount {
 impl Store {
     /// Compares every count with the references there are, and mends what differs.
     ///
-    /// `references_sql` is a SELECT with one column, `blob`, and a row for each reference. Records
-    /// of drafts are counted here. Writers go on meanwhile: what is mended is the difference at one
-    /// moment, which later references do not change.
+    /// Writers go on meanwhile: what is mended is the difference at one moment, which later
+    /// references do not change.
     ///
     /// # Errors
     ///
     /// [`BlobError::Database`].
     pub fn recount(&self, references_sql: &str) -> Result<RecountReport, BlobError> {
+        let report = self.count(references_sql)?;
+        for batch in report.miscounts.chunks(ROWS_PER_TRANSACTION) {
+            self.db().write(|tx| batch.iter().try_for_each(|miscount| mend(tx, miscount)))?;
+        }
+        Ok(report)
+    }
+
+    /// Compares every count with the references there are, and changes nothing.
+    ///
+    /// `references_sql` is a SELECT with one column, `blob`, and a row for each reference. Records
+    /// of drafts are counted here.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Database`].
+    pub fn count(&self, references_sql: &str) -> Result<RecountReport, BlobError> {
         let references = format!(
             "SELECT blob FROM ({references_sql})
              UNION ALL SELECT base FROM drafts WHERE base IS NOT NULL"
         );
         let miscounts = self.db().read(|conn| miscounts(conn, &references))?;
         let dangling = self.db().read(|conn| dangling(conn, &references))?;
-        for batch in miscounts.chunks(ROWS_PER_TRANSACTION) {
-            self.db().write(|tx| batch.iter().try_for_each(|miscount| mend(tx, miscount)))?;
-        }
         Ok(RecountReport { miscounts, dangling })
     }
 }

@@ -167,3 +167,31 @@ fn recount_mends_what_differs_and_names_what_dangles() {
     let again = rig.store().recount("SELECT blob FROM names").unwrap();
     assert_eq!(again.miscounts, []);
 }
+
+#[test]
+fn a_dry_run_writes_nothing_and_leaves_out_what_only_a_wrong_count_makes_garbage() {
+    let mut rig = Rig::new();
+    let (shared, damaged) = (bytes(1, 50_000), bytes(2, 50_000));
+    let [named, also] = [rig.sealed(&shared), rig.sealed(&shared)];
+    let broken = rig.sealed(&damaged);
+    rig.restart();
+    damage(&rig.blob_path(&damaged), |bytes| bytes[7] ^= 1);
+    rig.try_read(broken).unwrap_err();
+    rig.drop_reference(named);
+    rig.drop_reference(also);
+    rig.clock.advance(PAST_GRACE);
+    let references = format!("SELECT {named} AS blob UNION ALL SELECT {broken}");
+    let rows = || [named, also, broken].map(|number| rig.row(number));
+    let before = rows();
+
+    let recount = rig.store().count(&references).unwrap();
+    assert_eq!(recount.miscounts, [Miscount { number: named, counted: 0, found: 1 }]);
+    let request = GcRequest { grace: GRACE, dry_run: true };
+    let dry = rig.store().gc_after(&request, &recount.miscounts).unwrap();
+    assert_eq!(rows(), before);
+    assert_eq!((dry.pieces, dry.size_bytes), (1, 0), "a row, and no file");
+
+    assert_eq!(rig.store().recount(&references).unwrap(), recount);
+    assert_eq!(rig.gc(false), dry);
+    assert_eq!(rig.read(named), shared);
+}

@@ -28,7 +28,7 @@ pub(crate) struct GcAnswer {
     pub(crate) bytes: u64,
     /// The first of them.
     pub(crate) garbage: Vec<Piece>,
-    /// Counts of references that were wrong, and are right now.
+    /// Counts of references that were wrong; they are right now, but for a dry run.
     pub(crate) miscounts: u64,
     /// What nothing refers to is kept this long.
     pub(crate) grace_days: u64,
@@ -45,7 +45,8 @@ impl Show for GcAnswer {
     fn show(&self) -> String {
         let mut lines = Vec::new();
         if self.miscounts > 0 {
-            lines.push(format!("{} corrected", plural(self.miscounts, "count of reference")));
+            let did = if self.dry_run { "would be corrected" } else { "corrected" };
+            lines.push(format!("{} {did}", plural(self.miscounts, "count of reference")));
         }
         if self.pieces == 0 {
             let kept = format!("what nothing refers to is kept for {} days", self.grace_days);
@@ -71,9 +72,12 @@ impl Request for Gc {
     fn run(self, node: &Arc<Node>, progress: &Progress) -> Result<GcAnswer, CliError> {
         progress.go_on()?;
         // A wrong count must not make anything garbage: it is taken from the tree first.
-        let recount = node.store().recount(tree::REFERENCES_SQL)?;
+        let (store, references) = (node.store(), tree::REFERENCES_SQL);
+        let recount =
+            if self.dry_run { store.count(references)? } else { store.recount(references)? };
         progress.go_on()?;
-        let report = node.store().gc(&GcRequest { grace: GRACE, dry_run: self.dry_run })?;
+        let request = GcRequest { grace: GRACE, dry_run: self.dry_run };
+        let report = store.gc_after(&request, &recount.miscounts)?;
         let garbage = report.garbage.into_iter().map(|garbage| Piece {
             kind: match garbage.kind {
                 GarbageKind::Blob => "blob",

@@ -118,3 +118,25 @@ fn gc_says_what_it_would_do_and_does_nothing_to_what_is_in_use() {
     assert!(blob.exists());
     bench.ok(&["verify", "--full"]);
 }
+
+#[test]
+fn a_dry_run_of_gc_says_what_is_wrong_and_writes_nothing() {
+    let bench = Bench::new();
+    let blob = with_a_blob(&bench);
+    let database = bench.data_dir().join("node.db");
+    // Without a name for longer than any grace, says a wrong count.
+    change_database(&database, "UPDATE blobs SET refs = 0, unreferenced_ns = 1");
+    let counts = || {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let conn = rusqlite::Connection::open_with_flags(&database, flags).unwrap();
+        conn.query_row("SELECT group_concat(refs) FROM blobs", [], |row| row.get(0)).unwrap()
+    };
+    let before: String = counts();
+    let ran = bench.ok(&["gc", "--dry-run"]);
+    assert!(ran.contains("1 count of reference would be corrected"), "{ran}");
+    assert!(ran.contains("nothing to collect"), "{ran}");
+    assert_eq!(counts(), before);
+    assert!(bench.ok(&["gc"]).contains("1 count of reference corrected"));
+    assert_ne!(counts(), before);
+    assert!(blob.exists());
+}
