@@ -213,6 +213,9 @@ pub enum RenameMode {
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryEntry {
+    /// Number of the edge: no other's in this directory, and its own for as long as it is there,
+    /// whatever it is renamed to. Later edges have greater ones.
+    pub edge: u64,
     /// The name; `.` and `..` are not among them.
     pub name: Name,
     /// What it leads to.

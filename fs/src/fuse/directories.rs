@@ -1,4 +1,4 @@
-//! Listing directories: each handle lists what was there when it began.
+//! Listing directories: each handle lists what was there when it began, in the order it came.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,12 +19,17 @@ pub(super) struct OpenDirectory {
     listing: Mutex<Option<Arc<Listing>>>,
 }
 
-/// The entries of a directory at one moment. The offset of an entry is its position here plus one,
-/// so it stays what it is whatever happens to the directory meanwhile.
+/// The entries of a directory at one moment, by their edges.
+///
+/// Offsets are made of the numbers of edges, not of positions: a handle may have read the beginning
+/// from the kernel's cache, which another handle filled from an older listing.
 struct Listing {
     parent: Ino,
     entries: Vec<DirectoryEntry>,
 }
+
+/// Offset behind the last of `.` and `..`; edges follow.
+const DOTS: u64 = 2;
 
 /// One entry of a listing.
 enum Listed<'a> {
@@ -39,11 +44,20 @@ impl OpenDirectory {
 }
 
 impl Listing {
+    fn new(parent: Ino, mut entries: Vec<DirectoryEntry>) -> Self {
+        entries.sort_unstable_by_key(|entry| entry.edge);
+        Self { parent, entries }
+    }
+
     /// Returns the entries from `offset` on, each with the offset of the next.
     fn from(&self, ino: Ino, offset: u64) -> impl Iterator<Item = (u64, Listed<'_>)> {
-        let dots = [Listed::Dot(".", ino), Listed::Dot("..", self.parent)];
-        let all = dots.into_iter().chain(self.entries.iter().map(Listed::Entry));
-        (1..).zip(all).skip(usize::try_from(offset).unwrap_or(usize::MAX))
+        let dots = [(1, Listed::Dot(".", ino)), (DOTS, Listed::Dot("..", self.parent))];
+        let offset_of = |entry: &DirectoryEntry| entry.edge.saturating_add(DOTS + 1);
+        let begin = self.entries.partition_point(|entry| offset_of(entry) <= offset);
+        let dots = dots.into_iter().filter(move |(next, _)| *next > offset);
+        dots.chain(
+            self.entries[begin..].iter().map(move |entry| (offset_of(entry), Listed::Entry(entry))),
+        )
     }
 }
 
@@ -55,7 +69,7 @@ impl Shared {
         }
         let parent = self.vfs.parent(directory.ino)?;
         let entries = self.vfs.list(directory.ino)?;
-        let listing = Arc::new(Listing { parent, entries });
+        let listing = Arc::new(Listing::new(parent, entries));
         *kept = Some(Arc::clone(&listing));
         Ok(listing)
     }
@@ -167,18 +181,30 @@ mod tests {
         listing.from(Ino(5), offset).map(named).collect()
     }
 
+    fn entry((edge, name): (u64, &str)) -> DirectoryEntry {
+        let name = Name::parse(name.as_ref()).unwrap();
+        DirectoryEntry { edge, name, ino: Ino(9), kind: FileKind::File }
+    }
+
     #[test]
     fn a_listing_continues_where_it_stopped() {
-        let entry = |name: &str| DirectoryEntry {
-            name: Name::parse(name.as_ref()).unwrap(),
-            ino: Ino(9),
-            kind: FileKind::File,
-        };
-        let listing = Listing { parent: Ino(1), entries: vec![entry("a"), entry("b")] };
-        let all = [(1, "."), (2, ".."), (3, "a"), (4, "b")].map(|(at, name)| (at, name.to_owned()));
+        let listing = Listing::new(Ino(1), vec![entry((8, "a")), entry((0, "b"))]);
+        let all =
+            [(1, "."), (2, ".."), (3, "b"), (11, "a")].map(|(at, name)| (at, name.to_owned()));
         assert_eq!(names(&listing, 0), all);
-        assert_eq!(names(&listing, 2), all[2..]);
-        assert_eq!(names(&listing, 4), []);
-        assert_eq!(names(&listing, u64::MAX), []);
+        for (stop, left) in [(1, 1), (2, 2), (3, 3), (10, 3), (11, 4), (u64::MAX, 4)] {
+            assert_eq!(names(&listing, stop), all[left..], "from {stop}");
+        }
+    }
+
+    #[test]
+    fn a_listing_that_began_in_an_older_one_goes_on_behind_what_was_seen() {
+        let all = [(4, "a"), (5, "b"), (6, "c"), (7, "d")];
+        let older = Listing::new(Ino(1), all.map(entry).into());
+        let (next, seen) = names(&older, 0)[3].clone();
+        assert_eq!(seen, "b");
+        let newer = Listing::new(Ino(1), vec![entry((7, "renamed")), entry((6, "c"))]);
+        let left: Vec<String> = names(&newer, next).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(left, ["c", "renamed"]);
     }
 }

@@ -94,6 +94,7 @@ impl Hidden {
     pub(super) fn list(&self, directory: Ino) -> Result<Vec<DirectoryEntry>, FsError> {
         match directory {
             TOP_INO => Ok(vec![DirectoryEntry {
+                edge: 0,
                 name: Name::from_bytes(RECOVERED.as_bytes())?,
                 ino: RECOVERED_INO,
                 kind: FileKind::Directory,
@@ -101,9 +102,10 @@ impl Hidden {
             RECOVERED_INO => Ok(self
                 .files()?
                 .into_iter()
-                .filter_map(|(path, meta)| {
+                .zip(0..)
+                .filter_map(|((path, meta), edge)| {
                     let name = Name::parse(path.file_name()?).ok()?;
-                    Some(DirectoryEntry { name, ino: file_ino(&meta), kind: FileKind::File })
+                    Some(DirectoryEntry { edge, name, ino: file_ino(&meta), kind: FileKind::File })
                 })
                 .collect()),
             _ => Err(TreeError::NotADirectory(directory).into()),

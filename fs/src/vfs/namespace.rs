@@ -214,6 +214,7 @@ impl Vfs {
         Ok(listed
             .into_iter()
             .map(|entry| DirectoryEntry {
+                edge: entry.row.0,
                 name: entry.name,
                 ino: entry.ino,
                 kind: FileKind::of_mode(entry.mode),

@@ -120,6 +120,8 @@ impl Edge {
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
+    /// The row of the edge: no other edge's, and the same for as long as there is the edge.
+    pub row: Ino,
     /// The name.
     pub name: Name,
     /// What it leads to.
@@ -252,7 +254,7 @@ fn oldest<T>(
 /// A failed query.
 pub fn list(conn: &Connection, view: View, directory: Ino) -> Result<Vec<Listed>, DbError> {
     conn.prepare_cached(
-        "SELECT e.name, coalesce(e.target, e.id),
+        "SELECT e.id, e.name, coalesce(e.target, e.id),
                 coalesce(e.mode, (SELECT t.mode FROM inodes AS t
                                   WHERE t.id = e.target AND t.branch = e.branch))
          FROM inodes AS e
@@ -264,8 +266,9 @@ pub fn list(conn: &Connection, view: View, directory: Ino) -> Result<Vec<Listed>
         let mut rows = stmt.query(params![directory, view.branch])?;
         while let Some(row) = rows.next()? {
             // An edge whose inode is not there has no mode, and does not show.
-            if let Some(mode) = row.get(2)? {
-                listed.push(Listed { name: row.get(0)?, ino: row.get(1)?, mode });
+            if let Some(mode) = row.get(3)? {
+                let (name, ino) = (row.get(1)?, row.get(2)?);
+                listed.push(Listed { row: row.get(0)?, name, ino, mode });
             }
         }
         Ok(listed)
