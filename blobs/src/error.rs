@@ -94,6 +94,15 @@ impl BlobError {
         }
     }
 
+    /// Says whether a published draft's bytes are known to be lost. Other failures (too many open
+    /// files, no memory, a disk that does not answer) may pass, and lose nothing.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            other => other.is_damage(),
+        }
+    }
+
     /// Says whether stored bytes are damaged or gone, which is news to the operator.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Missing { .. } | Self::DraftShort { .. })

@@ -8,7 +8,7 @@
 use std::{io, path::PathBuf};
 
 use tesfs_blobs::BlobError;
-use tesfs_pathtree::{DbError, Ino, NameError, tree::TreeError};
+use tesfs_pathtree::{BlobNumber, DbError, Ino, NameError, tree::TreeError};
 use tracing::Level;
 
 /// Why a filesystem call failed.
@@ -58,6 +58,9 @@ pub enum FsError {
     /// A size no file can have.
     #[error("a file can not have {0} bytes")]
     FileTooLarge(u64),
+    /// Bytes were to survive a power cut, and somebody wrote to their file during every sync.
+    #[error("blob {0} could not be synced: its file keeps changing")]
+    KeepsChanging(BlobNumber),
     /// The system refused something on the data directory.
     #[error("{path} failed while {doing}")]
     Io {
@@ -96,6 +99,7 @@ impl FsError {
             Self::NotASymlink(_) => libc::EINVAL,
             Self::TooLong { .. } => libc::E2BIG,
             Self::FileTooLarge(_) => libc::EFBIG,
+            Self::KeepsChanging(_) => libc::EIO,
             Self::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         }
     }
@@ -119,7 +123,10 @@ impl FsError {
             | Self::NotASymlink(_)
             | Self::TooLong { .. }
             | Self::FileTooLarge(_) => Level::DEBUG,
-            Self::Tree(TreeError::Database(_)) | Self::Blob(_) | Self::Io { .. } => Level::ERROR,
+            Self::Tree(TreeError::Database(_))
+            | Self::Blob(_)
+            | Self::KeepsChanging(_)
+            | Self::Io { .. } => Level::ERROR,
             Self::Tree(_) => Level::DEBUG,
         }
     }

@@ -219,11 +219,12 @@ impl Shared {
         for (blob, outcome) in self.store.seal(now)? {
             match outcome {
                 Ok(_) => round.sealed += 1,
-                Err(err) if err.is_full() => {
+                Err(err) if err.is_loss() => self.withdraw(blob, &err, &watched)?,
+                Err(err) => {
                     let why = Chain(&err).to_string();
-                    self.note_failure(&mut round, blob, "no space to seal", why);
+                    let what = if err.is_full() { "no space to seal" } else { "sealing failed" };
+                    self.note_failure(&mut round, blob, what, why);
                 }
-                Err(err) => self.withdraw(blob, &err, &watched)?,
             }
         }
         self.store.record_damage()?;

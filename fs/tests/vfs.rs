@@ -4,6 +4,7 @@
 
 mod durability;
 mod node;
+mod settling;
 
 use std::{sync::Arc, time::Duration};
 

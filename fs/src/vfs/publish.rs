@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tesfs_blobs::{BlobError, BlobReader, Draft, INLINE_MAX, Store};
+use tesfs_blobs::{BlobError, BlobReader, Draft, INLINE_MAX, SettleOutcome, Store};
 use tesfs_pathtree::{
     BlobNumber, Tx,
     tree::{self, AttributeEdit, NewContent, TreeError},
@@ -41,6 +41,9 @@ pub(super) struct Publish {
     /// What lies behind is about to be cut off.
     size_max: u64,
 }
+
+/// How often bytes are synced that somebody goes on writing.
+const SYNCS_MAX: usize = 16;
 
 /// As fsync publishes.
 pub(super) const PROMISED: Publish =
@@ -351,10 +354,14 @@ impl Vfs {
 
 /// Makes one blob survive a power cut.
 pub(super) fn settle(store: &Store, blob: BlobNumber) -> Result<(), FsError> {
-    match store.settle(&[blob])?.into_iter().next() {
-        Some((_, Err(err))) => Err(err.into()),
-        Some((_, Ok(_))) | None => Ok(()),
+    for _ in 0..SYNCS_MAX {
+        match store.settle(&[blob])?.into_iter().next() {
+            Some((_, Err(err))) => return Err(err.into()),
+            Some((_, Ok(SettleOutcome::Changed))) => {}
+            Some((_, Ok(SettleOutcome::Settled | SettleOutcome::Gone))) | None => return Ok(()),
+        }
     }
+    Err(FsError::KeepsChanging(blob))
 }
 
 /// Says what is to be published, and puts it where the version can name it.

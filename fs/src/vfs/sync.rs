@@ -132,8 +132,9 @@ impl Vfs {
             }
         }
         let unsettled = self.db.read(|conn| self.store.unsettled(conn, UNSETTLED_MAX))?;
-        if let Some((_, err)) = self.store.settle(&unsettled)?.into_iter().next() {
-            return Err(err.into());
+        for (_, outcome) in self.store.settle(&unsettled)? {
+            // What changed was published anew meanwhile, or is a line's and synced above.
+            outcome?;
         }
         Ok(self.db.sync()?)
     }

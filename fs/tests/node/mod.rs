@@ -27,7 +27,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn within(dir: tempfile::TempDir) -> Self {
         let clock = Clock::manual(START_NS);
         let (db, store, vfs) = open(dir.path(), &clock, "boot-1");
         Self { dir, clock, db, store, vfs }
@@ -45,7 +48,10 @@ impl Node {
     /// A settler that does something when it is told to.
     pub(crate) fn settler(&self) -> Settler {
         let settings = SettlerSettings { delay: Duration::ZERO };
-        Settler::on_request(Arc::clone(&self.db), Arc::clone(&self.store), settings)
+        let (db, store) = (Arc::clone(&self.db), Arc::clone(&self.store));
+        let settler = Settler::on_request(db, store, settings);
+        settler.watch(&self.vfs);
+        settler
     }
 
     pub(crate) fn create(&self, at: &str) -> Arc<OpenFile> {
