@@ -6,6 +6,11 @@
 //! node it came to is *moved*: it is answered ESTALE, the kernel looks the name up again on the
 //! same thread, and that lookup leads this thread to a node that fits.
 //!
+//! A node comes to stand for another content only while it is *free*: while no handle is at it,
+//! neither one with a seat nor a stray, which is there without one. Each of them may keep it bound
+//! to a backing file (see [`passthrough`](super::passthrough)), so that a bound node is never free
+//! and stands for the content it is bound to, or for nothing any more.
+//!
 //! Nearly always an inode has one node, whose number is the inode's, and nothing is kept here.
 //!
 //! A pure data structure: no lock, no clock, no kernel. Its owner keeps it behind a mutex.
@@ -247,6 +252,11 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
     /// Returns the node of the line of an inode, if it has writers.
     pub(crate) fn line(&self, ino: Ino) -> Option<NodeId> {
         self.families.get(&ino)?.line
+    }
+
+    /// Says whether no handle is at a node.
+    pub(crate) fn is_free(&self, ino: Ino, node: NodeId) -> bool {
+        self.families.get(&ino).and_then(|all| all.node(node)).is_none_or(Node::is_free)
     }
 
     /// Says whether any inode has more than one node.

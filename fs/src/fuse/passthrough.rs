@@ -4,6 +4,11 @@
 //! or all of them are bound to one backing file, which the kernel reads and writes by itself.
 //! Mixing them fails an open with EIO. A handle past the page cache (direct) goes with both, but on
 //! a node with a backing file it must be bound to that file as well.
+//!
+//! A bound node stands for the content it is bound to: whoever has a seat there means the bytes of
+//! its backing file. The node table sees to that, see [`nodes`](super::nodes). A handle has its seat
+//! before it enters here, and leaves here before it gives the seat up; only those without a seat,
+//! which have bytes of their own, may be what keeps a node bound.
 
 use std::{
     collections::HashMap,
@@ -50,7 +55,8 @@ impl<B> Clone for Way<B> {
 pub(super) struct Ways<B = BackingId> {
     /// False once the kernel refused: every open is cached from then on.
     is_allowed: AtomicBool,
-    /// Protects which node goes which way. Innermost: only the kernel is called under it.
+    /// Protects which node goes which way. Innermost: only the kernel is called under it, for what
+    /// it answers at once.
     nodes: Mutex<HashMap<NodeId, InUse<B>>>,
 }
 

@@ -19,7 +19,8 @@ pub(super) type FileNodes = Nodes<ContentKey, Arc<OpenFile>>;
 
 /// The node table, shared by the threads of a mount.
 pub(super) struct NodeTable {
-    /// Protects all of it. Nothing else is locked and no request is made under it.
+    /// Protects all of it. No request is made under it, and nothing else is locked but the ways, by
+    /// an assertion.
     table: Mutex<Table>,
 }
 
@@ -130,6 +131,10 @@ impl Shared {
         let resumed: Vec<Waiting> = {
             let mut table = self.nodes.lock();
             table.leave(ino, node, seat);
+            debug_assert!(
+                !(table.is_free(ino, node) && self.ways.is_bound(node)),
+                "a free node is not bound: its next handles may be of another content",
+            );
             table.waiting.extract_if(.., |waiting| waiting.coming.ino == ino).collect()
         };
         for Waiting { coming, resume, .. } in resumed {
