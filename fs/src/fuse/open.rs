@@ -14,7 +14,7 @@ use fuser::{
     Request,
 };
 use tesfs_pathtree::{Chain, Ino};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
     convert, lease,
@@ -232,8 +232,9 @@ impl Shared {
         let (ino, node) = (coming.ino, coming.node);
         if seat.is_none() && may_store(Some(how)) && self.ways.is_bound(node) {
             self.leave(ino, node, None);
-            if coming.thread == Thread(0) {
+            if coming.thread == Thread(0) && self.ways.is_allowed() {
                 // Nobody of that pid namespace can ever be moved: let there be no such nodes.
+                warn!("processes outside of the pid namespace write here, all files are cached");
                 self.ways.disallow();
             }
             return Err(Refusal::Busy);
