@@ -421,16 +421,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _: &Request, _node: INodeNo, reply: ReplyStatfs) {
         let stats = try_reply!(reply, "statfs", self.shared.vfs.statfs());
-        reply.statfs(
-            stats.blocks,
-            stats.blocks_free,
-            stats.blocks_available,
-            stats.files,
-            stats.files_free,
-            stats.block_bytes,
-            stats.name_bytes_max,
-            stats.block_bytes,
-        );
+        convert::reply_statfs(reply, &stats);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "setxattr", %node, ?name))]

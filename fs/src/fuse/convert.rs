@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    Errno, FileAttr, FileType, INodeNo, OpenAccMode, OpenFlags, RenameFlags, ReplyXattr, Request,
+    Errno, FileAttr, FileType, INodeNo, OpenAccMode, OpenFlags, RenameFlags, ReplyStatfs,
+    ReplyXattr, Request,
 };
 use tesfs_blobs::Allocate;
 use tesfs_pathtree::{Chain, Name};
@@ -11,7 +12,8 @@ use tracing::{Level, debug, error};
 
 use super::nodes::{NodeId, Thread};
 use crate::{
-    Attributes, Caller, FileKind, FsError, MakeInode, OpenWrite, RenameMode, Seek, TimeChange,
+    Attributes, Caller, FileKind, FsError, FsStats, MakeInode, OpenWrite, RenameMode, Seek,
+    TimeChange,
 };
 
 #[cfg(test)]
@@ -248,6 +250,20 @@ pub(super) fn seek(whence: i32) -> Result<Seek, Errno> {
         libc::SEEK_HOLE => Ok(Seek::Hole),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Answers with the numbers of the disk.
+pub(super) fn reply_statfs(reply: ReplyStatfs, stats: &FsStats) {
+    reply.statfs(
+        stats.blocks,
+        stats.blocks_free,
+        stats.blocks_available,
+        stats.files,
+        stats.files_free,
+        stats.block_bytes,
+        stats.name_bytes_max,
+        stats.block_bytes,
+    );
 }
 
 /// Answers with an extended attribute, or with its size if the caller has no room yet.
