@@ -291,7 +291,11 @@ impl Shared {
                 None
             }
         };
-        self.ways.enter(node, file.is_writer(), backing, open_backing)
+        let content = match file.is_writer() {
+            true => Content::Line,
+            false => Content::Version(file.content()),
+        };
+        self.ways.enter(node, content, backing, open_backing)
     }
 
     /// Returns the flags of an open, and notes what it does to the kernel's page cache.

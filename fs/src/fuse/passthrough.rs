@@ -24,7 +24,8 @@ use std::{
 use fuser::BackingId;
 use tracing::warn;
 
-use super::nodes::NodeId;
+use super::nodes::{Content, NodeId};
+use crate::ContentKey;
 
 /// How one handle does its input and output.
 #[derive(Debug)]
@@ -73,14 +74,24 @@ struct InUse<B> {
 struct Bound<B> {
     id: Arc<B>,
     file: Arc<File>,
+    /// What the file has the bytes of.
+    content: Content<ContentKey>,
 }
 
 impl<B> Bound<B> {
-    /// Says whether this is the file that `other` is open on, too. One that can not be asked is not.
-    fn is_to(&self, other: &File) -> bool {
-        let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
-        matches!((identity(&self.file), identity(other)), (Ok(bound), Ok(other)) if bound == other)
+    /// Says whether a handle on `content`, whose bytes are in `file`, may use the backing file.
+    ///
+    /// Of a version there may be several files with the same bytes; but a line has one file, and the
+    /// next line of the inode another.
+    fn suits(&self, content: Content<ContentKey>, file: &File) -> bool {
+        self.content == content && (content != Content::Line || is_same(&self.file, file))
     }
+}
+
+/// Says whether both are open on one file.
+fn is_same(one: &File, other: &File) -> bool {
+    let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 impl<B> Ways<B> {
@@ -98,15 +109,16 @@ impl<B> Ways<B> {
         self.is_allowed.store(false, Ordering::Relaxed);
     }
 
-    /// Chooses the way of one more handle at `node`. `file` says which file it could be bound to;
-    /// it is asked only if the handle will be bound should there be one.
+    /// Chooses the way of one more handle on `content` at `node`. `file` says which file it could be
+    /// bound to; it is asked only if the handle will be bound should there be one.
     pub(super) fn enter(
         &self,
         node: NodeId,
-        writes: bool,
+        content: Content<ContentKey>,
         file: impl FnOnce() -> Option<Arc<File>>,
         open_backing: impl FnOnce(&File) -> io::Result<B>,
     ) -> Way<B> {
+        let writes = content == Content::Line;
         // Not under the lock: it may have to wait until somebody has copied the file.
         let file = if self.may_be_bound(node) { file() } else { None };
         let mut nodes = self.lock();
@@ -115,7 +127,7 @@ impl<B> Ways<B> {
             found.writers += usize::from(writes);
             return match (&found.bound, file) {
                 (None, _) => Way::Cached,
-                (Some(bound), Some(file)) if bound.is_to(&file) => {
+                (Some(bound), Some(file)) if bound.suits(content, &file) => {
                     Way::Passthrough(Arc::clone(&bound.id))
                 }
                 (Some(bound), _) => Way::DirectOver(Arc::clone(&bound.id)),
@@ -123,7 +135,7 @@ impl<B> Ways<B> {
         }
         let file = file.filter(|_| self.is_allowed());
         let bound = file.and_then(|file| match open_backing(&file) {
-            Ok(id) => Some(Bound { id: Arc::new(id), file }),
+            Ok(id) => Some(Bound { id: Arc::new(id), file, content }),
             Err(err) => {
                 warn!(error = %err, "the kernel takes no backing file, all files are cached");
                 self.disallow();
@@ -157,8 +169,9 @@ impl<B> Ways<B> {
     /// Notes that a handle is gone, and says so; `writes` as it was at its entry. The last handle
     /// takes the backing file along.
     ///
-    /// The last writer stays while `is_mapped` says that the backing file is still mapped. That is
-    /// asked under the lock, so that of several who leave at once one is the last.
+    /// The last writer stays, and its line with it, as long as others keep the node bound to the
+    /// line's file, or `is_mapped` says that the file is mapped. That is asked under the lock, so that
+    /// of several who leave at once one is the last.
     pub(super) fn leave(
         &self,
         node: NodeId,
@@ -174,7 +187,7 @@ impl<B> Ways<B> {
         if let Some(bound) = &found.bound
             && writes
             && found.writers == 1
-            && is_mapped(&bound.file)
+            && (found.handles > 1 || is_mapped(&bound.file))
         {
             return false;
         }
@@ -203,6 +216,7 @@ mod tests {
     use super::*;
 
     const NODE: NodeId = NodeId(5);
+    const VERSION: Content<ContentKey> = Content::Version(ContentKey { version: None });
 
     /// Returns a file that is no other's.
     fn file() -> Option<Arc<File>> {
@@ -210,7 +224,7 @@ mod tests {
     }
 
     fn enter(ways: &Ways<u32>, file: Option<Arc<File>>, id: u32) -> Way<u32> {
-        ways.enter(NODE, true, || file, |_| Ok(id))
+        ways.enter(NODE, Content::Line, || file, |_| Ok(id))
     }
 
     /// Leaves nothing mapped.
@@ -230,10 +244,26 @@ mod tests {
     #[test]
     fn a_handle_is_not_bound_to_a_file_of_another_content() {
         let ways = Ways::new(true);
-        let first = enter(&ways, file(), 1);
+        let first = ways.enter(NODE, VERSION, file, |_| Ok(1));
         ways.enter_direct(NODE);
-        leave(&ways, &first, true);
+        leave(&ways, &first, false);
         assert!(matches!(enter(&ways, file(), 2), Way::DirectOver(id) if *id == 1));
+    }
+
+    #[test]
+    fn the_next_line_is_not_bound_to_the_file_of_the_last_one() {
+        let ways = Ways::new(true);
+        enter(&ways, file(), 1);
+        assert!(matches!(enter(&ways, file(), 2), Way::DirectOver(id) if *id == 1));
+    }
+
+    #[test]
+    fn readers_of_a_version_are_bound_to_one_file_whichever_they_have_its_bytes_in() {
+        let ways = Ways::new(true);
+        let read = |id| ways.enter(NODE, VERSION, file, |_| Ok(id));
+        assert!(matches!(read(1), Way::Passthrough(id) if *id == 1));
+        assert!(matches!(read(2), Way::Passthrough(id) if *id == 1));
+        assert!(matches!(enter(&ways, file(), 3), Way::DirectOver(id) if *id == 1));
     }
 
     #[test]
@@ -260,16 +290,16 @@ mod tests {
     #[test]
     fn the_backing_file_stays_until_the_last_handle_is_gone() {
         let ways = Ways::new(true);
-        let first = enter(&ways, file(), 1);
+        let first = ways.enter(NODE, VERSION, file, |_| Ok(1));
         let direct = ways.enter_direct(NODE);
-        leave(&ways, &first, true);
+        leave(&ways, &first, false);
         assert!(ways.is_bound(NODE));
         leave(&ways, &direct, false);
         assert!(!ways.is_bound(NODE));
     }
 
     #[test]
-    fn the_last_writer_stays_while_the_backing_file_is_mapped_whoever_else_is_there() {
+    fn the_last_writer_stays_while_its_file_is_bound_or_mapped() {
         let ways = Ways::new(true);
         let writers = [enter(&ways, file(), 1), enter(&ways, file(), 1)];
         let direct = ways.enter_direct(NODE);
@@ -282,10 +312,11 @@ mod tests {
         };
         assert!(leave(&writers[0], true));
         assert_eq!(asked.get(), 0, "another writer is there, and is asked in its turn");
+        assert!(!leave(&writers[1], true), "it keeps the line whose file the node is bound to");
+        assert!(leave(&direct, false));
+        assert_eq!(asked.get(), 0);
         assert!(!leave(&writers[1], true));
         assert_eq!(asked.get(), 1);
-        assert!(leave(&direct, false));
-        assert!(!leave(&writers[1], true));
         assert!(ways.is_bound(NODE));
         assert!(ways.leave(NODE, &writers[1], true, |_| false), "the mapping is gone");
         assert!(!ways.is_bound(NODE));
@@ -295,13 +326,13 @@ mod tests {
     fn nobody_waits_for_one_who_waits_for_his_file() {
         const OTHER: NodeId = NodeId(6);
         let ways = Ways::<u32>::new(true);
-        let other = ways.enter(OTHER, true, file, |_| Ok(1));
+        let other = ways.enter(OTHER, Content::Line, file, |_| Ok(1));
         let (left, has_left) = channel();
         thread::scope(|scope| {
             let leave = || left.send(ways.leave(OTHER, &other, true, |_| false));
             let way = ways.enter(
                 NODE,
-                true,
+                Content::Line,
                 || {
                     scope.spawn(leave);
                     assert_eq!(has_left.recv_timeout(Duration::from_secs(5)), Ok(true));
@@ -316,9 +347,10 @@ mod tests {
     #[test]
     fn one_refusal_by_the_kernel_ends_passthrough() {
         let ways = Ways::<u32>::new(true);
-        let way = ways.enter(NODE, true, file, |_| Err(io::Error::from_raw_os_error(libc::EPERM)));
+        let way = ways
+            .enter(NODE, Content::Line, file, |_| Err(io::Error::from_raw_os_error(libc::EPERM)));
         assert!(matches!(way, Way::Cached));
         assert!(!ways.is_allowed());
-        assert!(matches!(ways.enter(NodeId(6), true, file, |_| Ok(1)), Way::Cached));
+        assert!(matches!(ways.enter(NodeId(6), Content::Line, file, |_| Ok(1)), Way::Cached));
     }
 }
