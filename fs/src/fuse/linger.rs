@@ -1,4 +1,5 @@
-//! Closed handles whose bytes are still mapped for writing.
+//! Closed handles whose bytes may still be mapped for writing, or that are the last to write to a
+//! file which others keep their node bound to.
 //!
 //! Where the daemon serves a file, a mapping keeps the handle open and its release tells when the
 //! last store is made. A mapping of a backing file does not, and nobody tells when it goes. So its
