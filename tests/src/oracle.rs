@@ -318,4 +318,39 @@ mod tests {
         assert!(!holds(&state, &[("a", &second)], Cut::Kill));
         assert!(!holds(&state, &[], Cut::Power));
     }
+
+    /// A file with a version that survives a power cut, whose name a new file took.
+    fn replaced_while_open() -> (State, Vec<u8>, Vec<u8>) {
+        let (mut state, old, _) = two_versions();
+        state.files.get_mut(&1).unwrap().versions.clear();
+        state.files.get_mut(&1).unwrap().floor = Floor::Whole(Arc::new(old.clone()));
+        let new = fill(2, 9, 0, 50_000);
+        state.names.insert("b".to_owned(), 2);
+        state.files.insert(2, File::created());
+        state.close(2, Arc::new(new.clone()));
+        state.rename("b", "a");
+        (state, old, new)
+    }
+
+    #[test]
+    fn what_is_fsynced_without_a_name_is_there_when_the_name_comes_back() {
+        let (mut state, old, new) = replaced_while_open();
+        assert!(holds(&state, &[("a", &old)], Cut::Power));
+        let fsynced = fill(1, 3, 0, 40_000);
+        state.fsync(1, Arc::new(fsynced.clone()));
+        assert!(holds(&state, &[("a", &new)], Cut::Power));
+        assert!(holds(&state, &[("a", &fsynced)], Cut::Power));
+        assert!(!holds(&state, &[("a", &old)], Cut::Power));
+    }
+
+    #[test]
+    fn what_is_closed_without_a_name_may_have_been_seen_by_nobody() {
+        let (mut state, old, _) = replaced_while_open();
+        let closed = fill(1, 3, 0, 40_000);
+        state.close(1, Arc::new(closed.clone()));
+        assert!(holds(&state, &[("a", &closed)], Cut::Power));
+        assert!(holds(&state, &[("a", &old)], Cut::Power));
+        state.fsync(1, Arc::new(closed.clone()));
+        assert!(!holds(&state, &[("a", &old)], Cut::Power));
+    }
 }

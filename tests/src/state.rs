@@ -33,8 +33,8 @@ pub struct File {
     pub floor: Floor,
     /// Closed versions since the floor, oldest first. A kill keeps the last, a power cut any.
     pub versions: Vec<Bytes>,
-    /// What it may be as well: the file as it was when it lost its name. Should the name come
-    /// back, what was closed or fsynced without it was seen by nobody.
+    /// What it may be as well: the file as it was before a close without a name. Should the name
+    /// come back, that version was seen by nobody.
     pub otherwise: Option<Arc<Self>>,
 }
 
@@ -95,13 +95,26 @@ impl State {
         self.names.values().any(|named| *named == id)
     }
 
-    /// Lets the file with number `id` be what it is now, whatever is promised of it from here on,
-    /// if no name leads to it.
-    pub fn part(&mut self, id: FileId) {
-        if !self.is_named(id) {
-            let file = self.file_mut(id);
+    /// Closes a handle that wrote: `content` is a version from now on.
+    ///
+    /// Where no name leads to the file, nobody sees that version: should the name come back, the
+    /// file may as well be what it was before.
+    pub fn close(&mut self, id: FileId, content: Bytes) {
+        let named = self.is_named(id);
+        let file = self.file_mut(id);
+        if !named {
             file.otherwise = Some(Arc::new(file.clone()));
         }
+        file.versions.push(content);
+    }
+
+    /// Fsyncs a handle that wrote: `content` survives a power cut, also where no name leads to
+    /// the file and a withdrawal gives it one back.
+    pub fn fsync(&mut self, id: FileId, content: Bytes) {
+        let file = self.file_mut(id);
+        file.floor = Floor::Fsynced { fsynced: content, later: Vec::new() };
+        file.versions.clear();
+        file.otherwise = None;
     }
 
     /// Moves `from` over `to` as rename(2) does.

@@ -394,13 +394,7 @@ impl<'c> Writer<'c> {
     fn fsync(&mut self, open: &mut Open) -> Result<(), Stop> {
         let mut after = self.state.clone();
         if open.dirty {
-            after.part(open.id);
-        }
-        let file = after.file_mut(open.id);
-        let fsynced = Arc::new(open.content.clone());
-        if open.dirty {
-            file.floor = Floor::Fsynced { fsynced, later: Vec::new() };
-            file.versions.clear();
+            after.fsync(open.id, Arc::new(open.content.clone()));
         }
         self.act(&format!("fsync {}", open.name), after, |_| open.file.sync_all())?;
         open.fsynced |= open.dirty;
@@ -413,8 +407,7 @@ impl<'c> Writer<'c> {
     fn close(&mut self, open: Open) -> Result<(), Stop> {
         let mut after = self.state.clone();
         if open.dirty {
-            after.part(open.id);
-            after.file_mut(open.id).versions.push(Arc::new(open.content));
+            after.close(open.id, Arc::new(open.content));
         }
         let file = open.file;
         self.act(&format!("close {}", open.name), after, |_| close(file))
