@@ -353,4 +353,22 @@ mod tests {
         state.fsync(1, Arc::new(closed.clone()));
         assert!(!holds(&state, &[("a", &old)], Cut::Power));
     }
+
+    #[test]
+    fn an_fsync_of_a_handle_that_wrote_nothing_keeps_the_version_it_was_opened_at() {
+        let (mut state, first, second) = two_versions();
+        assert!(state.fsync_clean(1));
+        assert!(holds(&state, &[("a", &second)], Cut::Power));
+        assert!(!holds(&state, &[("a", &first)], Cut::Power));
+        assert!(!holds(&state, &[], Cut::Power));
+    }
+
+    #[test]
+    fn an_fsync_of_a_file_that_was_never_closed_claims_no_version() {
+        let mut state = State::default();
+        state.names.insert("a".to_owned(), 1);
+        state.files.insert(1, File::created());
+        assert!(!state.fsync_clean(1));
+        assert!(holds(&state, &[], Cut::Power));
+    }
 }

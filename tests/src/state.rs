@@ -65,6 +65,14 @@ impl File {
             (None, Floor::Nothing | Floor::Fsynced { .. }) => None,
         }
     }
+
+    /// Lets the version that is current survive a power cut; says whether it is certain which.
+    fn settle(&mut self) -> bool {
+        let Some(current) = self.current() else { return false };
+        self.floor = Floor::Whole(current);
+        self.versions.clear();
+        true
+    }
 }
 
 /// Names and files of one writer after some acknowledged operation.
@@ -115,6 +123,14 @@ impl State {
         file.floor = Floor::Fsynced { fsynced: content, later: Vec::new() };
         file.versions.clear();
         file.otherwise = None;
+    }
+
+    /// Fsyncs a handle that wrote nothing: the version it would go on from survives a power cut.
+    /// Says whether that is certain.
+    pub fn fsync_clean(&mut self, id: FileId) -> bool {
+        let file = self.file_mut(id);
+        file.otherwise = None;
+        file.settle()
     }
 
     /// Moves `from` over `to` as rename(2) does.

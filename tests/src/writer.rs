@@ -393,15 +393,25 @@ impl<'c> Writer<'c> {
 
     fn fsync(&mut self, open: &mut Open) -> Result<(), Stop> {
         let mut after = self.state.clone();
-        if open.dirty {
+        let durable = if open.dirty {
             after.fsync(open.id, Arc::new(open.content.clone()));
-        }
+            true
+        } else {
+            after.fsync_clean(open.id)
+        };
         self.act(&format!("fsync {}", open.name), after, |_| open.file.sync_all())?;
         open.fsynced |= open.dirty;
-        if self.cut == Cut::Power && open.dirty {
-            self.earlier.clear(); // every commit before a durable one is durable
+        if durable {
+            self.forget_earlier();
         }
         Ok(())
+    }
+
+    /// Every commit before a durable one is durable: no earlier state can come back.
+    fn forget_earlier(&mut self) {
+        if self.cut == Cut::Power {
+            self.earlier.clear();
+        }
     }
 
     fn close(&mut self, open: Open) -> Result<(), Stop> {
