@@ -371,4 +371,33 @@ mod tests {
         assert!(!state.fsync_clean(1));
         assert!(holds(&state, &[], Cut::Power));
     }
+
+    #[test]
+    fn an_fsync_of_a_directory_keeps_what_was_closed_and_says_nothing_of_what_is_written() {
+        let (mut state, first, second) = two_versions();
+        let mut writing = state.clone();
+        state.fsync_directory(None);
+        assert!(holds(&state, &[("a", &second)], Cut::Power));
+        assert!(!holds(&state, &[("a", &first)], Cut::Power));
+        assert!(!holds(&state, &[], Cut::Power));
+        writing.fsync_directory(Some(1));
+        assert!(holds(&writing, &[("a", &first)], Cut::Power));
+        assert!(holds(&writing, &[], Cut::Power));
+    }
+
+    #[test]
+    fn a_replaced_file_was_closed_before_the_fsync_of_a_directory_as_well() {
+        let (mut state, old, new) = replaced_while_open();
+        state.files.get_mut(&1).unwrap().floor = Floor::Nothing;
+        state.close(1, Arc::new(fill(1, 3, 0, 40_000)));
+        state.files.get_mut(&1).unwrap().otherwise =
+            Some(Arc::new(File { versions: vec![Arc::new(old.clone())], ..File::created() }));
+        assert!(holds(&state, &[], Cut::Power));
+        state.fsync_directory(Some(2));
+        assert!(!holds(&state, &[], Cut::Power));
+        assert!(holds(&state, &[("a", &old)], Cut::Power));
+        assert!(holds(&state, &[("a", &new)], Cut::Power));
+        state.fsync_directory(None);
+        assert!(!holds(&state, &[("a", &old)], Cut::Power));
+    }
 }

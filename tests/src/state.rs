@@ -73,6 +73,14 @@ impl File {
         self.versions.clear();
         true
     }
+
+    /// Settles the file whichever it is, the one it was before a close without a name, or since.
+    fn settle_either(&mut self) {
+        self.settle();
+        if let Some(otherwise) = &mut self.otherwise {
+            Arc::make_mut(otherwise).settle_either();
+        }
+    }
 }
 
 /// Names and files of one writer after some acknowledged operation.
@@ -131,6 +139,14 @@ impl State {
         let file = self.file_mut(id);
         file.otherwise = None;
         file.settle()
+    }
+
+    /// Fsyncs a directory: every change so far survives a power cut, the bytes of every closed
+    /// version included. Nothing is said of the file `writing`, whose handle has written since.
+    pub fn fsync_directory(&mut self, writing: Option<FileId>) {
+        for (_, file) in self.files.iter_mut().filter(|(id, _)| Some(**id) != writing) {
+            file.settle_either();
+        }
     }
 
     /// Moves `from` over `to` as rename(2) does.
