@@ -3,6 +3,7 @@
 //!
 //! Everything here drives the `tesfs` command as a user would; nothing links the product.
 
+mod campaign;
 mod check;
 mod close;
 mod content;
@@ -16,6 +17,7 @@ mod random;
 mod state;
 mod writer;
 
+pub use campaign::{Campaign, Setup};
 pub use check::Tally;
 pub use close::close;
 pub use content::{Word, describe, fill};
