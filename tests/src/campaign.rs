@@ -22,6 +22,13 @@ use crate::writer::{Signals, Stop, Writer, WriterReport};
 const WRITERS: usize = 4;
 /// Acknowledged calls after which a crash may come, at least and at most.
 const CALLS: (u64, u64) = (20, 900);
+/// From a close to the sync of its bytes, in milliseconds: from a settler that is always at work
+/// to one that never comes.
+const SETTLE_DELAYS_MS: [u64; 4] = [0, 5, 50, 1000];
+/// How long after the last of those calls a crash comes at most, mostly, and in one round of four.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(1500));
+/// How long a writer rests between two operations of a long round, at most.
+const REST: Duration = Duration::from_millis(10);
 /// How long the calls of a round may take; a stuck mount must not stop the campaign.
 const ROUND_WITHIN: Duration = Duration::from_secs(60);
 /// Disk of the power-cut campaign.
@@ -39,6 +46,7 @@ pub struct Campaign {
     cut: Cut,
     plain: bool,
     random: Random,
+    settle_delay_ms: u64,
     states: Vec<State>,
     /// Rounds begun.
     pub round: u64,
@@ -82,8 +90,9 @@ impl Campaign {
         let data_dir = home.join("data");
         let mountpoint = if plain { home.join("plain") } else { dir.join("mnt") };
         fs::create_dir_all(&mountpoint)?;
-        let log = dir.join("node.log");
-        let place = NodePlace { data_dir, mountpoint, mode, boot_id: None, log };
+        let (config, log) = (dir.join("config.toml"), dir.join("node.log"));
+        let place =
+            NodePlace { data_dir, mountpoint, mode, config: Some(config), boot_id: None, log };
         Ok(Self {
             name,
             dir,
@@ -92,6 +101,7 @@ impl Campaign {
             cut,
             plain,
             random: Random::new(setup.seed),
+            settle_delay_ms: 0,
             states: vec![State::default(); WRITERS],
             round: 0,
             acknowledged: 0,
@@ -114,7 +124,11 @@ impl Campaign {
                 tally.record(found.is_none(), &what)?;
             }
             if let Some(found) = found {
-                return Ok(Some(format!("FAILED {} round {round}:\n{found}", self.name)));
+                let delay = self.settle_delay_ms;
+                return Ok(Some(format!(
+                    "FAILED {} round {round} (settle_delay_ms = {delay}):\n{found}",
+                    self.name
+                )));
             }
         }
         Ok(None)
@@ -122,6 +136,7 @@ impl Campaign {
 
     fn one_round(&mut self) -> Result<Option<String>> {
         self.new_boot();
+        self.new_settle_delay()?;
         let mut node = self.start()?;
         let reports = self.work(node.as_mut())?;
         let mut wrong = Vec::new();
@@ -159,8 +174,10 @@ impl Campaign {
     /// Lets the writers work, and crashes the node at a moment of the seed's choice.
     fn work(&mut self, node: Option<&mut Node>) -> Result<Vec<WriterReport>> {
         let calls = CALLS.0 + self.random.below(CALLS.1 - CALLS.0);
-        let pause = Duration::from_micros(self.random.below(3_000));
-        let signals = Signals::default();
+        let long = self.random.chance(25);
+        let pause = self.random.duration_below(if long { PAUSE.1 } else { PAUSE.0 });
+        let rest = if long { REST } else { Duration::ZERO };
+        let signals = Signals { rest, ..Signals::default() };
         let mut writers = Vec::new();
         for (index, state) in self.states.iter().enumerate() {
             let dir = self.writer_dir(index);
@@ -243,6 +260,14 @@ impl Campaign {
             return Ok(None);
         }
         Ok(Some(Node::start(&self.place)?))
+    }
+
+    /// Writes the configuration of a round.
+    fn new_settle_delay(&mut self) -> Result<()> {
+        self.settle_delay_ms = SETTLE_DELAYS_MS[self.random.index(SETTLE_DELAYS_MS.len())];
+        let text = format!("[performance]\nsettle_delay_ms = {}\n", self.settle_delay_ms);
+        let config = self.place.config.as_deref().context("a campaign has a configuration")?;
+        fs::write(config, text).context("writing the configuration of a round")
     }
 
     /// After a power cut the machine has booted anew; after a kill it has not.

@@ -43,6 +43,8 @@ pub struct NodePlace {
     pub data_dir: PathBuf,
     pub mountpoint: PathBuf,
     pub mode: Mode,
+    /// The configuration file; `None` for the defaults.
+    pub config: Option<PathBuf>,
     /// The boot the node believes in; `None` asks the kernel.
     pub boot_id: Option<String>,
     /// A file outside both, which collects what the node logs.
@@ -121,6 +123,9 @@ impl Node {
         command.arg("mount").arg("--data-dir").arg(&place.data_dir);
         if place.mode == Mode::Cached {
             command.arg("--cached");
+        }
+        if let Some(config) = &place.config {
+            command.env("TESFS_CONFIG", config);
         }
         if let Some(boot_id) = &place.boot_id {
             command.env("TESFS_BOOT_ID", boot_id);

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// A seeded source of numbers (splitmix64): the same seed gives the same run.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -26,6 +28,12 @@ impl Random {
     pub fn index(&mut self, len: usize) -> usize {
         let bound = u64::try_from(len).expect("usize is at most 64 bits");
         usize::try_from(self.below(bound)).expect("below a usize")
+    }
+
+    /// Returns a duration of whole microseconds below `bound`, which is at least one.
+    pub fn duration_below(&mut self, bound: Duration) -> Duration {
+        let micros = u64::try_from(bound.as_micros()).expect("no campaign takes that long");
+        Duration::from_micros(self.below(micros))
     }
 
     /// Says yes `percent` times in a hundred.

@@ -10,6 +10,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::eventually;
@@ -52,6 +53,9 @@ pub struct Signals {
     pub acknowledged: AtomicU64,
     /// Some writer stopped by itself.
     pub stopped: AtomicBool,
+    /// How long a writer rests after an operation, at most: what works in the background gets its
+    /// turns between them.
+    pub rest: Duration,
 }
 
 /// Makes operations until it is told to stop or a call fails.
@@ -113,6 +117,9 @@ impl<'c> Writer<'c> {
             stopped = self.step().err();
             let more = self.acknowledged - before;
             self.signals.acknowledged.fetch_add(more, Ordering::AcqRel);
+            if !self.signals.rest.is_zero() {
+                thread::sleep(self.random.duration_below(self.signals.rest));
+            }
         }
         if stopped.is_none()
             && let Some(held) = self.open.take()

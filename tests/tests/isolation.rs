@@ -53,6 +53,7 @@ impl Rig {
             data_dir: dir.join("data"),
             mountpoint: dir.join("mnt"),
             mode,
+            config: None,
             boot_id: None,
             log: dir.join("log"),
         };

@@ -93,6 +93,7 @@ impl Bench {
             data_dir: self.data_dir(),
             mountpoint: self.at("keep"),
             mode,
+            config: None,
             boot_id: None,
             log: self.at("log"),
         }
