@@ -54,6 +54,8 @@ pub struct Campaign {
     pub acknowledged: u64,
     /// Writers that a crash stopped in a call.
     pub cut_short: u64,
+    /// Files that lost their only name to one that moved on and fell to a power cut: a known limit.
+    pub nowhere: u64,
 }
 
 /// What is crashed how.
@@ -106,6 +108,7 @@ impl Campaign {
             round: 0,
             acknowledged: 0,
             cut_short: 0,
+            nowhere: 0,
         })
     }
 
@@ -233,7 +236,10 @@ impl Campaign {
                 }
             };
             match reconcile(&report.candidates, &seen, self.cut) {
-                Ok(state) => self.states[index] = state,
+                Ok(found) => {
+                    self.states[index] = found.state;
+                    self.nowhere += found.nowhere;
+                }
                 Err(all) => {
                     let best = all.iter().min_by_key(|violations| violations.len());
                     let lines = best.into_iter().flatten();

@@ -25,7 +25,7 @@ pub use disk::{Disk, DiskError};
 pub use eventually::eventually;
 pub use node::{Mode, Node, NodeError, NodePlace, Verified, detach};
 pub use observation::{Observation, Seen, observe};
-pub use oracle::{Cut, Violation, reconcile};
+pub use oracle::{Cut, Reconciled, Violation, reconcile};
 pub use random::Random;
 pub use state::{Bytes, File, FileId, Floor, Piece, Replaced, State};
 pub use writer::{Signals, Stop, Writer, WriterReport};

@@ -1,6 +1,6 @@
 //! Compares what a tree shows after a crash with what its writer was promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::content::describe;
@@ -23,6 +23,15 @@ pub struct Violation {
     pub what: String,
 }
 
+/// What a tree after a crash was found to be.
+#[derive(Debug)]
+pub struct Reconciled {
+    /// To go on from.
+    pub state: State,
+    /// Files that are in history only, see [`nowhere`].
+    pub nowhere: u64,
+}
+
 /// Finds the state among `candidates` that `seen` shows, and returns it with `seen` as its
 /// contents, so that the writer can go on from there. Candidates are in order, the newest last.
 ///
@@ -33,12 +42,13 @@ pub fn reconcile(
     candidates: &[State],
     seen: &Observation,
     cut: Cut,
-) -> Result<State, Vec<Vec<Violation>>> {
+) -> Result<Reconciled, Vec<Vec<Violation>>> {
     let mut all = Vec::new();
     for state in candidates.iter().rev() {
         let violations = violations(state, seen, cut);
         if violations.is_empty() {
-            return Ok(settle(state, seen));
+            let nowhere = if cut == Cut::Power { nowhere(state, seen) } else { 0 };
+            return Ok(Reconciled { state: settle(state, seen), nowhere });
         }
         all.push(violations);
     }
@@ -56,7 +66,7 @@ fn violations(state: &State, seen: &Observation, cut: Cut) -> Vec<Violation> {
         }
     }
     for (name, Seen { bytes, .. }) in seen {
-        if !state.names.contains_key(name) && !given_back(state, name, bytes, cut) {
+        if !state.names.contains_key(name) && !given_back(state, seen, name, bytes, cut) {
             let what = format!("must not exist, shows {}", describe(bytes, 0));
             found.push(Violation { name: name.clone(), what });
         }
@@ -79,25 +89,61 @@ fn check(
     let check_below =
         |old: &Replaced| check(state, name, old.file, old.below.as_deref(), seen, cut);
     match (check_file(file, seen, cut), below) {
-        (Ok(()), Some(old)) if seen.is_none() && old.at == name => check_below(old),
-        (Err(_), Some(old)) if may_vanish(file) => check_below(old),
+        (Ok(()), Some(old)) if seen.is_none() && !old.moved => check_below(old),
+        (Err(what), Some(old)) if may_vanish(file) => {
+            // With hard links it is open which of its names a replaced file comes back at.
+            let has_links = |id| state.files.get(&id).is_some_and(|file: &File| file.linked);
+            let here = |old: &&Replaced| old.at == name || file.linked || has_links(old.file);
+            let found = old.and_earlier().filter(here).any(|old| check_below(old).is_ok());
+            if found { Ok(()) } else { Err(format!("file {id}: {what}")) }
+        }
         (Err(what), _) => Err(format!("file {id}: {what}")),
         (Ok(()), _) => Ok(()),
     }
 }
 
-/// Was `name` taken over by a file that may vanish, and has what it replaced come back there,
+/// Was `name` taken over by a file that has vanished, and has what it replaced come back there,
 /// although the file itself had moved on?
-fn given_back(state: &State, name: &str, bytes: &[u8], cut: Cut) -> bool {
-    state.replaced.iter().any(|(taker, replaced)| {
-        let vanished = cut == Cut::Power && state.file(taker).is_some_and(may_vanish);
-        let mut earlier = std::iter::successors(Some(replaced), |one| one.before.as_ref());
-        vanished
-            && earlier.any(|old| {
-                let below = old.below.as_deref();
-                old.at == name && check(state, name, old.file, below, Some(bytes), cut).is_ok()
-            })
+fn given_back(state: &State, seen: &Observation, name: &str, bytes: &[u8], cut: Cut) -> bool {
+    let vanished = |taker: &str| state.names.get(taker).is_some_and(|id| gone(state, seen, *id));
+    cut == Cut::Power
+        && state
+            .replaced
+            .iter()
+            .any(|(taker, replaced)| vanished(taker) && comes_back(state, replaced, name, bytes))
+}
+
+/// Is `bytes` at `name` what a file that vanished had replaced there, or what that had replaced?
+fn comes_back(state: &State, replaced: &Replaced, name: &str, bytes: &[u8]) -> bool {
+    replaced.and_earlier().any(|old| {
+        let below = old.below.as_deref();
+        let itself = || check(state, name, old.file, below, Some(bytes), Cut::Power).is_ok();
+        let vanishes = || state.files.get(&old.file).is_some_and(may_vanish);
+        (old.at == name && itself())
+            || below.is_some_and(|below| vanishes() && comes_back(state, below, name, bytes))
     })
+}
+
+/// Has the file with number `id` been withdrawn: does none of its names show one of its versions?
+fn gone(state: &State, seen: &Observation, id: FileId) -> bool {
+    let Some(file) = state.files.get(&id).filter(|file| may_vanish(file)) else { return false };
+    let shows = |name: &String| {
+        seen.get(name).is_some_and(|seen| check_file(file, Some(&seen.bytes), Cut::Power).is_ok())
+    };
+    !state.names.iter().any(|(name, named)| *named == id && shows(name))
+}
+
+/// Counts the files that lost their only name to one that moved on and was withdrawn: they are in
+/// history only, a known limit.
+fn nowhere(state: &State, seen: &Observation) -> u64 {
+    let vanished = |taker: &str| state.names.get(taker).is_some_and(|id| gone(state, seen, *id));
+    let takers = state.replaced.iter().filter(|(taker, _)| vanished(taker));
+    let lost = takers.flat_map(|(_, replaced)| replaced.and_earlier()).filter(|old| {
+        let free = !state.names.contains_key(&old.at) && !seen.contains_key(&old.at);
+        let stays = state.files.get(&old.file).is_some_and(|file| !may_vanish(file));
+        old.moved && free && stays && !state.is_named(old.file)
+    });
+    lost.map(|old| old.file).collect::<BTreeSet<_>>().len() as u64
 }
 
 fn may_vanish(file: &File) -> bool {
@@ -199,205 +245,11 @@ fn settle(state: &State, seen: &Observation) -> State {
             floor: Floor::Whole(Arc::new(bytes.clone())),
             versions: Vec::new(),
             otherwise: None,
+            linked: false,
         });
     }
     State { names, files, replaced: BTreeMap::new() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::content::fill;
-
-    /// One file `a` with two closed versions above nothing.
-    fn two_versions() -> (State, Vec<u8>, Vec<u8>) {
-        let (first, second) = (fill(1, 1, 0, 20_000), fill(1, 2, 0, 30_000));
-        let mut state = State::default();
-        state.names.insert("a".to_owned(), 1);
-        state.files.insert(
-            1,
-            File {
-                floor: Floor::Nothing,
-                versions: vec![Arc::new(first.clone()), Arc::new(second.clone())],
-                otherwise: None,
-            },
-        );
-        (state, first, second)
-    }
-
-    fn seen(files: &[(&str, &[u8])]) -> Observation {
-        let numbered = files.iter().zip(1..);
-        numbered
-            .map(|((name, bytes), ino)| ((*name).to_owned(), Seen { ino, bytes: bytes.to_vec() }))
-            .collect()
-    }
-
-    fn holds(state: &State, files: &[(&str, &[u8])], cut: Cut) -> bool {
-        reconcile(std::slice::from_ref(state), &seen(files), cut).is_ok()
-    }
-
-    #[test]
-    fn after_a_kill_only_the_last_closed_version_will_do() {
-        let (state, first, second) = two_versions();
-        assert!(holds(&state, &[("a", &second)], Cut::Kill));
-        assert!(!holds(&state, &[("a", &first)], Cut::Kill));
-        assert!(!holds(&state, &[("a", &[])], Cut::Kill));
-        assert!(!holds(&state, &[], Cut::Kill));
-    }
-
-    #[test]
-    fn after_a_power_cut_any_whole_version_will_do() {
-        let (state, first, second) = two_versions();
-        assert!(holds(&state, &[("a", &second)], Cut::Power));
-        assert!(holds(&state, &[("a", &first)], Cut::Power));
-        assert!(holds(&state, &[], Cut::Power));
-        assert!(!holds(&state, &[("a", &second[..4096])], Cut::Power));
-        assert!(!holds(&state, &[("a", &vec![0; second.len()])], Cut::Power));
-    }
-
-    #[test]
-    fn a_mixture_of_two_versions_is_found() {
-        let (state, first, mut second) = two_versions();
-        second[8192..12_288].copy_from_slice(&first[8192..12_288]);
-        assert!(!holds(&state, &[("a", &second)], Cut::Kill));
-        assert!(!holds(&state, &[("a", &second)], Cut::Power));
-    }
-
-    #[test]
-    fn a_name_that_was_removed_must_not_come_back() {
-        let (mut state, _, second) = two_versions();
-        state.names.clear();
-        assert!(!holds(&state, &[("a", &second)], Cut::Kill));
-    }
-
-    #[test]
-    fn names_of_one_inode_go_on_as_one_file() {
-        let (mut state, _, second) = two_versions();
-        state.names.insert("b".to_owned(), 1);
-        let mut seen = seen(&[("a", &second), ("b", &second)]);
-        let apart = reconcile(std::slice::from_ref(&state), &seen, Cut::Kill).unwrap();
-        assert_ne!(apart.names["a"], apart.names["b"]);
-        seen.get_mut("b").unwrap().ino = seen["a"].ino;
-        let together = reconcile(&[state], &seen, Cut::Kill).unwrap();
-        assert_eq!(together.names["a"], together.names["b"]);
-    }
-
-    #[test]
-    fn fsynced_bytes_stand_and_later_writes_may() {
-        let fsynced = fill(1, 1, 0, 20_000);
-        let later = fill(1, 2, 4096, 4096);
-        let mut state = State::default();
-        state.names.insert("a".to_owned(), 1);
-        let floor = Floor::Fsynced {
-            fsynced: Arc::new(fsynced.clone()),
-            later: vec![Piece { offset: 4096, bytes: Arc::new(later.clone()) }],
-        };
-        state.files.insert(1, File { floor, versions: Vec::new(), otherwise: None });
-        let mut mixed = fsynced.clone();
-        mixed[4096..6144].copy_from_slice(&later[..2048]);
-        for cut in [Cut::Kill, Cut::Power] {
-            assert!(holds(&state, &[("a", &fsynced)], cut));
-            assert!(holds(&state, &[("a", &mixed)], cut));
-            assert!(!holds(&state, &[("a", &fsynced[..19_999])], cut));
-            assert!(!holds(&state, &[], cut));
-        }
-        mixed[0] ^= 1;
-        assert!(!holds(&state, &[("a", &mixed)], Cut::Kill));
-    }
-
-    #[test]
-    fn a_withdrawn_new_file_gives_the_name_back_to_what_it_replaced() {
-        let (mut state, _, second) = two_versions();
-        let third = fill(2, 9, 0, 50_000);
-        let versions = vec![Arc::new(third)];
-        state.names.insert("b".to_owned(), 2);
-        state.files.insert(2, File { floor: Floor::Nothing, versions, otherwise: None });
-        state.files.get_mut(&1).unwrap().floor = Floor::Whole(Arc::new(second.clone()));
-        state.rename("b", "a");
-        assert!(holds(&state, &[("a", &second)], Cut::Power));
-        assert!(!holds(&state, &[("a", &second)], Cut::Kill));
-        assert!(!holds(&state, &[], Cut::Power));
-    }
-
-    /// A file with a version that survives a power cut, whose name a new file took.
-    fn replaced_while_open() -> (State, Vec<u8>, Vec<u8>) {
-        let (mut state, old, _) = two_versions();
-        state.files.get_mut(&1).unwrap().versions.clear();
-        state.files.get_mut(&1).unwrap().floor = Floor::Whole(Arc::new(old.clone()));
-        let new = fill(2, 9, 0, 50_000);
-        state.names.insert("b".to_owned(), 2);
-        state.files.insert(2, File::created());
-        state.close(2, Arc::new(new.clone()));
-        state.rename("b", "a");
-        (state, old, new)
-    }
-
-    #[test]
-    fn what_is_fsynced_without_a_name_is_there_when_the_name_comes_back() {
-        let (mut state, old, new) = replaced_while_open();
-        assert!(holds(&state, &[("a", &old)], Cut::Power));
-        let fsynced = fill(1, 3, 0, 40_000);
-        state.fsync(1, Arc::new(fsynced.clone()));
-        assert!(holds(&state, &[("a", &new)], Cut::Power));
-        assert!(holds(&state, &[("a", &fsynced)], Cut::Power));
-        assert!(!holds(&state, &[("a", &old)], Cut::Power));
-    }
-
-    #[test]
-    fn what_is_closed_without_a_name_may_have_been_seen_by_nobody() {
-        let (mut state, old, _) = replaced_while_open();
-        let closed = fill(1, 3, 0, 40_000);
-        state.close(1, Arc::new(closed.clone()));
-        assert!(holds(&state, &[("a", &closed)], Cut::Power));
-        assert!(holds(&state, &[("a", &old)], Cut::Power));
-        state.fsync(1, Arc::new(closed.clone()));
-        assert!(!holds(&state, &[("a", &old)], Cut::Power));
-    }
-
-    #[test]
-    fn an_fsync_of_a_handle_that_wrote_nothing_keeps_the_version_it_was_opened_at() {
-        let (mut state, first, second) = two_versions();
-        assert!(state.fsync_clean(1));
-        assert!(holds(&state, &[("a", &second)], Cut::Power));
-        assert!(!holds(&state, &[("a", &first)], Cut::Power));
-        assert!(!holds(&state, &[], Cut::Power));
-    }
-
-    #[test]
-    fn an_fsync_of_a_file_that_was_never_closed_claims_no_version() {
-        let mut state = State::default();
-        state.names.insert("a".to_owned(), 1);
-        state.files.insert(1, File::created());
-        assert!(!state.fsync_clean(1));
-        assert!(holds(&state, &[], Cut::Power));
-    }
-
-    #[test]
-    fn an_fsync_of_a_directory_keeps_what_was_closed_and_says_nothing_of_what_is_written() {
-        let (mut state, first, second) = two_versions();
-        let mut writing = state.clone();
-        state.fsync_directory(None);
-        assert!(holds(&state, &[("a", &second)], Cut::Power));
-        assert!(!holds(&state, &[("a", &first)], Cut::Power));
-        assert!(!holds(&state, &[], Cut::Power));
-        writing.fsync_directory(Some(1));
-        assert!(holds(&writing, &[("a", &first)], Cut::Power));
-        assert!(holds(&writing, &[], Cut::Power));
-    }
-
-    #[test]
-    fn a_replaced_file_was_closed_before_the_fsync_of_a_directory_as_well() {
-        let (mut state, old, new) = replaced_while_open();
-        state.files.get_mut(&1).unwrap().floor = Floor::Nothing;
-        state.close(1, Arc::new(fill(1, 3, 0, 40_000)));
-        state.files.get_mut(&1).unwrap().otherwise =
-            Some(Arc::new(File { versions: vec![Arc::new(old.clone())], ..File::created() }));
-        assert!(holds(&state, &[], Cut::Power));
-        state.fsync_directory(Some(2));
-        assert!(!holds(&state, &[], Cut::Power));
-        assert!(holds(&state, &[("a", &old)], Cut::Power));
-        assert!(holds(&state, &[("a", &new)], Cut::Power));
-        state.fsync_directory(None);
-        assert!(!holds(&state, &[("a", &old)], Cut::Power));
-    }
-}
+mod tests;

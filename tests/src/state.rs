@@ -1,6 +1,7 @@
 //! What a writer was promised so far.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
 /// Number of a file of one writer; it stays with the file through renames and links.
@@ -36,6 +37,8 @@ pub struct File {
     /// What it may be as well: the file as it was before a close without a name. Should the name
     /// come back, that version was seen by nobody.
     pub otherwise: Option<Arc<Self>>,
+    /// It had two names at once.
+    pub linked: bool,
 }
 
 /// What a rename replaced: where the file it brought is withdrawn without a base, this comes back.
@@ -47,13 +50,26 @@ pub struct Replaced {
     pub below: Option<Arc<Self>>,
     /// What the edge had replaced before, at another name.
     pub before: Option<Arc<Self>>,
+    /// The edge that replaced it moved on: it may come back, and need not.
+    pub moved: bool,
+}
+
+impl Replaced {
+    /// This, and what the same edge had replaced before.
+    pub fn and_earlier(&self) -> impl Iterator<Item = &Self> {
+        iter::successors(Some(self), |one| one.before.as_deref())
+    }
+
+    fn moved(self: Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { moved: true, ..Arc::unwrap_or_clone(self) })
+    }
 }
 
 impl File {
     /// A file that was created and not closed yet.
     #[must_use]
     pub fn created() -> Self {
-        Self { floor: Floor::Nothing, versions: Vec::new(), otherwise: None }
+        Self { floor: Floor::Nothing, versions: Vec::new(), otherwise: None, linked: false }
     }
 
     /// The content every new reader must see, if that is certain.
@@ -158,15 +174,23 @@ impl State {
         }
         self.names.remove(from);
         self.names.insert(to.to_owned(), id);
-        let before = self.replaced.remove(from);
+        let before = self.replaced.remove(from).map(Replaced::moved);
         let below = self.replaced.remove(to);
+        let at = to.to_owned();
         let replaced = match old {
-            Some(file) => Some(Arc::new(Replaced { at: to.to_owned(), file, below, before })),
+            Some(file) => Some(Arc::new(Replaced { at, file, below, before, moved: false })),
             None => before,
         };
         if let Some(replaced) = replaced {
             self.replaced.insert(to.to_owned(), replaced);
         }
+    }
+
+    /// Gives the file that `from` leads to a second name.
+    pub fn link(&mut self, from: &str, to: &str) {
+        let Some(id) = self.names.get(from).copied() else { return };
+        self.names.insert(to.to_owned(), id);
+        self.file_mut(id).linked = true;
     }
 
     /// Takes a name away.
@@ -182,10 +206,13 @@ impl State {
         else {
             return;
         };
+        if first == second {
+            return; // nothing moves
+        }
         self.names.insert(one.to_owned(), second);
         self.names.insert(other.to_owned(), first);
         let (mine, theirs) = (self.replaced.remove(one), self.replaced.remove(other));
-        self.replaced.extend(mine.map(|replaced| (other.to_owned(), replaced)));
-        self.replaced.extend(theirs.map(|replaced| (one.to_owned(), replaced)));
+        self.replaced.extend(mine.map(|replaced| (other.to_owned(), replaced.moved())));
+        self.replaced.extend(theirs.map(|replaced| (one.to_owned(), replaced.moved())));
     }
 }

@@ -88,6 +88,9 @@ fn campaigns(arguments: &Arguments) -> Result<Tally> {
             u64::from(failure.is_some()),
             began.elapsed().as_secs_f64()
         );
+        if campaign.nowhere > 0 {
+            println!("  in history only, a known limit: {} replaced files", campaign.nowhere);
+        }
         match (&failure, arguments.expect_failure) {
             (Some(found), true) => println!("found out, as expected:\n{found}"),
             (Some(found), false) => {

@@ -114,8 +114,7 @@ impl Writer<'_> {
             return Ok(());
         }
         let mut after = self.state.clone();
-        let id = after.names[&from];
-        after.names.insert(to.clone(), id);
+        after.link(&from, &to);
         self.act(&format!("link {from} {to}"), after, |dir| {
             fs::hard_link(dir.join(&from), dir.join(&to))
         })
