@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::check::Tally;
+use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::eventually;
 use crate::node::{Mode, Node, NodePlace, detach};
@@ -29,6 +30,8 @@ const SETTLE_DELAYS_MS: [u64; 4] = [0, 5, 50, 1000];
 const PAUSE: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(1500));
 /// How long a writer rests between two operations of a long round, at most.
 const REST: Duration = Duration::from_millis(10);
+/// A campaign of so many rounds fails if it met nothing of what it is about.
+const ROUNDS_TO_MEET_ALL: u64 = 20;
 /// How long the calls of a round may take; a stuck mount must not stop the campaign.
 const ROUND_WITHIN: Duration = Duration::from_secs(60);
 /// Disk of the power-cut campaign.
@@ -54,6 +57,8 @@ pub struct Campaign {
     pub acknowledged: u64,
     /// Writers that a crash stopped in a call.
     pub cut_short: u64,
+    /// What was done, and what the nodes said they recovered.
+    pub counts: Counts,
     /// Files that lost their only name to one that moved on and fell to a power cut: a known limit.
     pub nowhere: u64,
 }
@@ -108,6 +113,7 @@ impl Campaign {
             round: 0,
             acknowledged: 0,
             cut_short: 0,
+            counts: Counts::default(),
             nowhere: 0,
         })
     }
@@ -134,7 +140,14 @@ impl Campaign {
                 )));
             }
         }
-        Ok(None)
+        let power_cut = self.cut == Cut::Power && !self.plain;
+        let missing = self.counts.missing(power_cut);
+        // A broken build must be found out by what it breaks.
+        let Some(tally) = tally.filter(|_| rounds >= ROUNDS_TO_MEET_ALL) else { return Ok(None) };
+        tally.record(missing.is_empty(), &format!("{} meets what it is about", self.name))?;
+        Ok((!missing.is_empty()).then(|| {
+            format!("FAILED {}: proves nothing without {}", self.name, missing.join(", "))
+        }))
     }
 
     fn one_round(&mut self) -> Result<Option<String>> {
@@ -145,6 +158,7 @@ impl Campaign {
         let mut wrong = Vec::new();
         for (index, report) in reports.iter().enumerate() {
             self.acknowledged += report.acknowledged;
+            self.counts += report.counts;
             match &report.stop {
                 Some(Stop::Wrong { what }) => wrong.push(format!("  writer {index}: {what}")),
                 Some(Stop::Failed { .. }) => self.cut_short += 1,
@@ -235,7 +249,7 @@ impl Campaign {
                     continue;
                 }
             };
-            match reconcile(&report.candidates, &seen, self.cut) {
+            match reconcile(&report.candidates, seen.as_ref(), self.cut) {
                 Ok(found) => {
                     self.states[index] = found.state;
                     self.nowhere += found.nowhere;
@@ -261,11 +275,19 @@ impl Campaign {
         drop(fs::write(self.dir.join(format!("violations-{index}")), text));
     }
 
-    fn start(&self) -> Result<Option<Node>> {
+    fn start(&mut self) -> Result<Option<Node>> {
         if self.plain {
             return Ok(None);
         }
-        Ok(Some(Node::start(&self.place)?))
+        let node = Node::start(&self.place)?;
+        ensure!(
+            node.mode() == Some(self.place.mode),
+            "the mount is not {}; the node said:\n{}",
+            self.place.mode.name(),
+            node.said()
+        );
+        self.counts += Counts::of_recovery(node.said());
+        Ok(Some(node))
     }
 
     /// Writes the configuration of a round.

@@ -12,6 +12,8 @@ use crate::eventually;
 
 /// How long a node may take until its mount answers; G3 asks for 10 s at a million files.
 const MOUNTED_WITHIN: Duration = Duration::from_secs(20);
+/// What a node says when its mount is there, before the folder.
+const ANNOUNCEMENT: &str = " is at ";
 /// How long a node may take to end after its mount was taken away.
 const ENDED_WITHIN: Duration = Duration::from_secs(30);
 /// How much of a node's log an error carries.
@@ -63,6 +65,7 @@ pub struct Verified {
 pub struct Node {
     child: Option<Child>,
     place: NodePlace,
+    said: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +121,7 @@ impl Node {
         let doing = io_error("opening the node's log");
         let log =
             fs::OpenOptions::new().create(true).append(true).open(&place.log).map_err(doing)?;
+        let before = log.metadata().map_err(io_error("reading the node's log"))?.len();
         let errors = log.try_clone().map_err(io_error("opening the node's log"))?;
         let mut command = tesfs()?;
         command.arg("mount").arg("--data-dir").arg(&place.data_dir);
@@ -132,16 +136,35 @@ impl Node {
         }
         command.arg(&place.mountpoint).stdin(Stdio::null()).stdout(log).stderr(errors);
         let child = command.spawn().map_err(|source| NodeError::Start { source })?;
-        let mut node = Self { child: Some(child), place: place.clone() };
+        let mut node = Self { child: Some(child), place: place.clone(), said: String::new() };
         let found = eventually(MOUNTED_WITHIN, || match node.ended() {
             Some(status) => Some(Err(status)),
-            None => is_mounted(&place.mountpoint).then_some(Ok(())),
+            None if !is_mounted(&place.mountpoint) => None,
+            // The kernel knows of the mount a moment before the node says that it is there.
+            None => log_after(place, before).filter(|said| said.contains(ANNOUNCEMENT)).map(Ok),
         });
         match found {
-            Some(Ok(())) => Ok(node),
+            Some(Ok(said)) => {
+                node.said = said;
+                Ok(node)
+            }
             Some(Err(status)) => Err(NodeError::Ended { status, log: node.log_tail() }),
             None => Err(NodeError::NotMounted { log: node.log_tail() }),
         }
+    }
+
+    /// What the node said at its start: what it recovered, and what it mounted.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// How the node says that file content reaches the kernel.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        let mut modes = [Mode::Passthrough, Mode::Cached].into_iter();
+        let announced = self.said.lines().find(|line| line.contains(ANNOUNCEMENT))?;
+        modes.find(|mode| announced.contains(&format!(" ({}", mode.name())))
     }
 
     /// Process id of the node.
@@ -229,6 +252,13 @@ fn tesfs() -> Result<Command, NodeError> {
     let mut command = Command::new(Node::binary()?);
     command.env("TESFS_CONFIG", "/dev/null");
     Ok(command)
+}
+
+/// What the log of `place` holds behind its first `before` bytes, in whole lines.
+fn log_after(place: &NodePlace, before: u64) -> Option<String> {
+    let log = fs::read_to_string(&place.log).ok()?;
+    let said = log.get(usize::try_from(before).ok()?..)?;
+    Some(said[..said.rfind('\n').map_or(0, |end| end + 1)].to_owned())
 }
 
 /// Says whether a live file system is mounted on `dir`.

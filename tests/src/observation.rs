@@ -14,15 +14,15 @@ pub struct Seen {
 /// What a directory tree shows: every file by its relative name.
 pub type Observation = BTreeMap<String, Seen>;
 
-/// Reads every file below `dir`; nothing if it is absent.
+/// Reads every file below `dir`; `None` if that is absent.
 ///
 /// # Errors
 ///
 /// Any failure to list or read: after a start, everything must be readable.
-pub fn observe(dir: &Path) -> io::Result<Observation> {
+pub fn observe(dir: &Path) -> io::Result<Option<Observation>> {
     let mut found = Observation::new();
     if let Err(err) = fs::symlink_metadata(dir) {
-        return if err.kind() == io::ErrorKind::NotFound { Ok(found) } else { Err(err) };
+        return if err.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(err) };
     }
     let mut waiting = vec![(String::new(), dir.to_path_buf())];
     while let Some((prefix, dir)) = waiting.pop() {
@@ -42,7 +42,7 @@ pub fn observe(dir: &Path) -> io::Result<Observation> {
             }
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 fn named(path: &Path, err: &io::Error) -> io::Error {

@@ -33,19 +33,28 @@ pub struct Reconciled {
 }
 
 /// Finds the state among `candidates` that `seen` shows, and returns it with `seen` as its
-/// contents, so that the writer can go on from there. Candidates are in order, the newest last.
+/// contents, so that the writer can go on from there. Candidates are in order, the newest last;
+/// `seen` is `None` where the writer's directory itself is absent.
 ///
 /// # Errors
 ///
 /// The violations of every candidate, in order: the one with the fewest tells what went wrong.
 pub fn reconcile(
     candidates: &[State],
-    seen: &Observation,
+    seen: Option<&Observation>,
     cut: Cut,
 ) -> Result<Reconciled, Vec<Vec<Violation>>> {
     let mut all = Vec::new();
+    let nothing = Observation::new();
+    let is_absent = seen.is_none();
+    let seen = seen.unwrap_or(&nothing);
     for state in candidates.iter().rev() {
-        let violations = violations(state, seen, cut);
+        let mut violations = violations(state, seen, cut);
+        if is_absent && !state.names.is_empty() {
+            // Whoever may vanish leaves the directory it was in.
+            let what = "the writer's directory is gone".to_owned();
+            violations.push(Violation { name: ".".to_owned(), what });
+        }
         if violations.is_empty() {
             let nowhere = if cut == Cut::Power { nowhere(state, seen) } else { 0 };
             return Ok(Reconciled { state: settle(state, seen), nowhere });

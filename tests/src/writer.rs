@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::counts::Counts;
 use crate::eventually;
 use crate::oracle::Cut;
 use crate::random::Random;
@@ -38,6 +39,7 @@ pub enum Stop {
 pub struct WriterReport {
     pub candidates: Vec<State>,
     pub acknowledged: u64,
+    pub counts: Counts,
     pub stop: Option<Stop>,
 }
 
@@ -72,6 +74,7 @@ pub struct Writer<'c> {
     next_file: FileId,
     next_write: u64,
     acknowledged: u64,
+    counts: Counts,
     journal: BufWriter<fs::File>,
 }
 
@@ -105,6 +108,7 @@ impl<'c> Writer<'c> {
             in_flight: None,
             open: None,
             acknowledged: 0,
+            counts: Counts::default(),
             journal: BufWriter::new(journal),
         })
     }
@@ -133,7 +137,12 @@ impl<'c> Writer<'c> {
         let mut candidates = self.earlier;
         candidates.push(self.state);
         candidates.extend(self.in_flight);
-        WriterReport { candidates, acknowledged: self.acknowledged, stop: stopped }
+        WriterReport {
+            candidates,
+            acknowledged: self.acknowledged,
+            counts: self.counts,
+            stop: stopped,
+        }
     }
 
     /// Every commit before a durable one is durable: no earlier state can come back.

@@ -16,7 +16,7 @@ use tesfs_tests::{Campaign, Cut, Mode, Setup, Tally};
 #[command(about = "SIGKILL and power cuts against a journal of acknowledged operations")]
 struct Arguments {
     /// Rounds per mode
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
     /// Seed of the run; printed, so that a failure can be repeated
     #[arg(long)]
@@ -88,6 +88,7 @@ fn campaigns(arguments: &Arguments) -> Result<Tally> {
             u64::from(failure.is_some()),
             began.elapsed().as_secs_f64()
         );
+        println!("  {}", campaign.counts);
         if campaign.nowhere > 0 {
             println!("  in history only, a known limit: {} replaced files", campaign.nowhere);
         }

@@ -27,7 +27,7 @@ fn seen(files: &[(&str, &[u8])]) -> Observation {
 }
 
 fn holds(state: &State, files: &[(&str, &[u8])], cut: Cut) -> bool {
-    reconcile(std::slice::from_ref(state), &seen(files), cut).is_ok()
+    reconcile(std::slice::from_ref(state), Some(&seen(files)), cut).is_ok()
 }
 
 #[test]
@@ -69,10 +69,10 @@ fn names_of_one_inode_go_on_as_one_file() {
     let (mut state, _, second) = two_versions();
     state.names.insert("b".to_owned(), 1);
     let mut seen = seen(&[("a", &second), ("b", &second)]);
-    let apart = reconcile(std::slice::from_ref(&state), &seen, Cut::Kill).unwrap().state;
+    let apart = reconcile(std::slice::from_ref(&state), Some(&seen), Cut::Kill).unwrap().state;
     assert_ne!(apart.names["a"], apart.names["b"]);
     seen.get_mut("b").unwrap().ino = seen["a"].ino;
-    let together = reconcile(&[state], &seen, Cut::Kill).unwrap().state;
+    let together = reconcile(&[state], Some(&seen), Cut::Kill).unwrap().state;
     assert_eq!(together.names["a"], together.names["b"]);
 }
 
@@ -217,7 +217,7 @@ fn what_a_file_replaced_comes_back_only_if_that_file_vanished() {
 #[test]
 fn what_was_replaced_by_a_file_that_moved_on_may_be_in_history_only_and_is_counted() {
     let nowhere = |state: &State, files: &[(&str, &[u8])]| {
-        reconcile(std::slice::from_ref(state), &seen(files), Cut::Power).unwrap().nowhere
+        reconcile(std::slice::from_ref(state), Some(&seen(files)), Cut::Power).unwrap().nowhere
     };
     let (mut state, old, new) = replaced_while_open();
     let mut exchanged = state.clone();
@@ -236,4 +236,13 @@ fn what_was_replaced_by_a_file_that_moved_on_may_be_in_history_only_and_is_count
     exchanged.exchange("a", "d");
     assert!(holds(&exchanged, &[("a", &other)], Cut::Power));
     assert!(!holds(&exchanged, &[("a", &other), ("d", &old)], Cut::Power));
+}
+
+#[test]
+fn a_directory_whose_files_may_vanish_does_not_vanish_itself() {
+    let (state, ..) = two_versions();
+    let empty = State::default();
+    assert!(holds(&state, &[], Cut::Power));
+    assert!(reconcile(std::slice::from_ref(&state), None, Cut::Power).is_err());
+    assert!(reconcile(&[empty, state], None, Cut::Power).is_ok());
 }

@@ -90,9 +90,12 @@ impl Writer<'_> {
     fn rename_to(&mut self, from: &str, to: &str) -> Result<(), Stop> {
         let mut after = self.state.clone();
         after.rename(from, to);
+        let over = self.state.names.get(to).is_some_and(|old| *old != self.state.names[from]);
         self.act(&format!("rename {from} {to}"), after, |dir| {
             fs::rename(dir.join(from), dir.join(to))
-        })
+        })?;
+        self.counts.rename_overs += u64::from(over);
+        Ok(())
     }
 
     fn exchange(&mut self) -> Result<(), Stop> {
@@ -105,7 +108,9 @@ impl Writer<'_> {
             let cwd = rustix::fs::CWD;
             let flags = rustix::fs::RenameFlags::EXCHANGE;
             Ok(rustix::fs::renameat_with(cwd, dir.join(&one), cwd, dir.join(&other), flags)?)
-        })
+        })?;
+        self.counts.exchanges += 1;
+        Ok(())
     }
 
     fn link(&mut self) -> Result<(), Stop> {
@@ -117,7 +122,9 @@ impl Writer<'_> {
         after.link(&from, &to);
         self.act(&format!("link {from} {to}"), after, |dir| {
             fs::hard_link(dir.join(&from), dir.join(&to))
-        })
+        })?;
+        self.counts.links += 1;
+        Ok(())
     }
 
     fn unlink(&mut self) -> Result<(), Stop> {
@@ -137,6 +144,7 @@ impl Writer<'_> {
         self.act(&format!("fsync directory {name}"), after, |dir| {
             fs::File::open(dir.join(name))?.sync_all()
         })?;
+        self.counts.directory_fsyncs += 1;
         self.forget_earlier();
         Ok(())
     }

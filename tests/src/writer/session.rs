@@ -122,6 +122,7 @@ impl Writer<'_> {
             after.fsync_clean(open.id)
         };
         self.act(&format!("fsync {}", open.name), after, |_| open.file.sync_all())?;
+        self.counts.fsyncs += 1;
         open.fsynced |= open.dirty;
         if durable {
             self.forget_earlier();
@@ -135,7 +136,9 @@ impl Writer<'_> {
             after.close(open.id, Arc::new(open.content));
         }
         let file = open.file;
-        self.act(&format!("close {}", open.name), after, |_| close(file))
+        self.act(&format!("close {}", open.name), after, |_| close(file))?;
+        self.counts.closes += u64::from(open.dirty);
+        Ok(())
     }
 
     /// Mostly small, sometimes above what fits in a row, sometimes large.
