@@ -180,6 +180,9 @@ fn check_file(file: &File, seen: Option<&[u8]>, cut: Cut) -> Result<(), String> 
         return Err(difference(version, seen));
     }
     match (&file.floor, seen) {
+        (Floor::Nothing, None) if cut == Cut::Kill && file.born => {
+            Err("is lost (never closed, but renamed or linked)".to_owned())
+        }
         (Floor::Nothing, None) => Ok(()),
         (Floor::Nothing, Some([])) if cut == Cut::Kill || file.versions.is_empty() => Ok(()),
         (Floor::Nothing, Some(seen)) => match allowed.last() {
@@ -255,6 +258,7 @@ fn settle(state: &State, seen: &Observation) -> State {
             versions: Vec::new(),
             otherwise: None,
             linked: false,
+            born: true,
         });
     }
     State { names, files, replaced: BTreeMap::new() }

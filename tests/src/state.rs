@@ -39,6 +39,8 @@ pub struct File {
     pub otherwise: Option<Arc<Self>>,
     /// It had two names at once.
     pub linked: bool,
+    /// A change of its names was acknowledged: it is there after a kill, if empty.
+    pub born: bool,
 }
 
 /// What a rename replaced: where the file it brought is withdrawn without a base, this comes back.
@@ -69,7 +71,13 @@ impl File {
     /// A file that was created and not closed yet.
     #[must_use]
     pub fn created() -> Self {
-        Self { floor: Floor::Nothing, versions: Vec::new(), otherwise: None, linked: false }
+        Self {
+            floor: Floor::Nothing,
+            versions: Vec::new(),
+            otherwise: None,
+            linked: false,
+            born: false,
+        }
     }
 
     /// The content every new reader must see, if that is certain.
@@ -174,6 +182,7 @@ impl State {
         }
         self.names.remove(from);
         self.names.insert(to.to_owned(), id);
+        self.file_mut(id).born = true;
         let before = self.replaced.remove(from).map(Replaced::moved);
         let below = self.replaced.remove(to);
         let at = to.to_owned();
@@ -190,7 +199,8 @@ impl State {
     pub fn link(&mut self, from: &str, to: &str) {
         let Some(id) = self.names.get(from).copied() else { return };
         self.names.insert(to.to_owned(), id);
-        self.file_mut(id).linked = true;
+        let file = self.file_mut(id);
+        (file.linked, file.born) = (true, true);
     }
 
     /// Takes a name away.
@@ -211,6 +221,8 @@ impl State {
         }
         self.names.insert(one.to_owned(), second);
         self.names.insert(other.to_owned(), first);
+        self.file_mut(first).born = true;
+        self.file_mut(second).born = true;
         let (mine, theirs) = (self.replaced.remove(one), self.replaced.remove(other));
         self.replaced.extend(mine.map(|replaced| (other.to_owned(), replaced.moved())));
         self.replaced.extend(theirs.map(|replaced| (one.to_owned(), replaced.moved())));

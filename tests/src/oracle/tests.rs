@@ -246,3 +246,23 @@ fn a_directory_whose_files_may_vanish_does_not_vanish_itself() {
     assert!(reconcile(std::slice::from_ref(&state), None, Cut::Power).is_err());
     assert!(reconcile(&[empty, state], None, Cut::Power).is_ok());
 }
+
+#[test]
+fn a_file_that_was_never_closed_survives_a_kill_once_its_names_changed() {
+    let mut created = State::default();
+    created.names.insert("a".to_owned(), 1);
+    created.files.insert(1, File::created());
+    assert!(holds(&created, &[], Cut::Kill));
+    assert!(holds(&created, &[("a", &[])], Cut::Kill));
+    let mut renamed = created.clone();
+    renamed.rename("a", "b");
+    assert!(!holds(&renamed, &[], Cut::Kill));
+    assert!(holds(&renamed, &[("b", &[])], Cut::Kill));
+    assert!(!holds(&renamed, &[("b", &fill(1, 1, 0, 100))], Cut::Kill));
+    assert!(holds(&renamed, &[], Cut::Power));
+    let mut linked = created.clone();
+    linked.link("a", "b");
+    assert!(!holds(&linked, &[("b", &[])], Cut::Kill));
+    created.exchange("a", "a");
+    assert!(holds(&created, &[], Cut::Kill));
+}
