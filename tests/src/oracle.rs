@@ -1,5 +1,7 @@
 //! Compares what a tree shows after a crash with what its writer was promised.
 
+mod identity;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -80,6 +82,7 @@ fn violations(state: &State, seen: &Observation, cut: Cut) -> Vec<Violation> {
             found.push(Violation { name: name.clone(), what });
         }
     }
+    found.extend(identity::violations(state, seen, cut));
     found
 }
 

@@ -67,13 +67,53 @@ fn a_name_that_was_removed_must_not_come_back() {
 #[test]
 fn names_of_one_inode_go_on_as_one_file() {
     let (mut state, _, second) = two_versions();
-    state.names.insert("b".to_owned(), 1);
+    state.link("a", "b");
     let mut seen = seen(&[("a", &second), ("b", &second)]);
-    let apart = reconcile(std::slice::from_ref(&state), Some(&seen), Cut::Kill).unwrap().state;
-    assert_ne!(apart.names["a"], apart.names["b"]);
     seen.get_mut("b").unwrap().ino = seen["a"].ino;
     let together = reconcile(&[state], Some(&seen), Cut::Kill).unwrap().state;
     assert_eq!(together.names["a"], together.names["b"]);
+}
+
+#[test]
+fn one_file_has_one_inode_number_and_two_files_have_two() {
+    for cut in [Cut::Kill, Cut::Power] {
+        let judge = |state: &State, seen: &Observation| {
+            reconcile(std::slice::from_ref(state), Some(seen), cut).is_ok()
+        };
+        let (state, _, second) = two_versions();
+        let mut linked = state.clone();
+        linked.link("a", "b");
+        let mut copied = state.clone();
+        copied.names.insert("b".to_owned(), 2);
+        copied.files.insert(2, state.files[&1].clone());
+        let apart = seen(&[("a", &second), ("b", &second)]);
+        let mut together = apart.clone();
+        together.get_mut("b").unwrap().ino = apart["a"].ino;
+        assert!(judge(&linked, &together));
+        assert!(!judge(&linked, &apart));
+        assert!(judge(&copied, &apart));
+        assert!(!judge(&copied, &together));
+    }
+}
+
+#[test]
+fn a_file_that_may_vanish_vanishes_from_all_of_its_names() {
+    let (mut state, first, _) = two_versions();
+    state.link("a", "b");
+    assert!(holds(&state, &[], Cut::Power));
+    assert!(!holds(&state, &[("a", &first)], Cut::Power));
+    assert!(!holds(&state, &[("b", &first)], Cut::Power));
+}
+
+#[test]
+fn what_may_have_come_back_is_not_told_apart_by_its_number() {
+    let (mut state, old, _) = replaced_while_open();
+    state.link("a", "b");
+    let file = state.files.get_mut(&2).unwrap();
+    *file = File { linked: true, ..File::created() };
+    state.close(2, Arc::new(old.clone())); // a copy of what it replaced
+    let shown = seen(&[("a", &old)]);
+    assert!(reconcile(&[state], Some(&shown), Cut::Power).is_ok());
 }
 
 #[test]
