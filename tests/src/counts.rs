@@ -12,6 +12,10 @@ pub struct Counts {
     pub rename_overs: u64,
     pub links: u64,
     pub exchanges: u64,
+    /// Truncations by path.
+    pub truncations: u64,
+    /// Whole files copied by copy_file_range(2).
+    pub copies: u64,
     /// Files that a node published at its start, because they were fsynced and not closed.
     pub published: u64,
     /// Files that a node let fall back to the version before.
@@ -66,6 +70,8 @@ impl AddAssign for Counts {
         self.rename_overs += more.rename_overs;
         self.links += more.links;
         self.exchanges += more.exchanges;
+        self.truncations += more.truncations;
+        self.copies += more.copies;
         self.published += more.published;
         self.withdrawn += more.withdrawn;
         self.recovered += more.recovered;
@@ -77,13 +83,15 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} closes, {} fsyncs, {} of directories, {} renames over a file, {} links, \
-             {} exchanges; at starts {} published, {} withdrawn, {} set aside",
+             {} exchanges, {} truncations, {} copies; at starts {} published, {} withdrawn, {} set aside",
             self.closes,
             self.fsyncs,
             self.directory_fsyncs,
             self.rename_overs,
             self.links,
             self.exchanges,
+            self.truncations,
+            self.copies,
             self.published,
             self.withdrawn,
             self.recovered

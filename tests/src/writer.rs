@@ -5,6 +5,8 @@
 
 mod operation;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write as _};

@@ -1,8 +1,10 @@
 //! What a writer does with names: one operation a step, chosen by the seed.
 
 use std::fs::{self, OpenOptions};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::session::{Open, SIZE_MAX};
 use super::{DIRECTORIES, Stop, Writer};
 use crate::content::describe;
 use crate::state::File;
@@ -13,17 +15,20 @@ const NAMES: u64 = 18;
 impl Writer<'_> {
     pub(super) fn step(&mut self) -> Result<(), Stop> {
         match self.random.below(200) {
-            0..=40 => self.create(),
-            41..=63 => self.rewrite(),
-            64..=86 => self.change(),
-            87..=108 => self.append(),
-            109..=125 => self.replace(),
-            126..=144 => self.rename(),
-            145..=151 => self.exchange(),
-            152..=157 => self.link(),
-            158..=172 => self.unlink(),
-            173..=182 => self.read(),
-            183 => self.sync_directory(),
+            0..=38 => self.create(),
+            39..=59 => self.rewrite(),
+            60..=80 => self.change(),
+            81..=100 => self.append(),
+            101..=116 => self.replace(),
+            117..=134 => self.rename(),
+            135..=140 => self.exchange(),
+            141..=146 => self.link(),
+            147..=160 => self.unlink(),
+            161..=168 => self.read(),
+            169..=174 => self.truncate(),
+            175..=181 => self.copy(),
+            182..=186 => self.take_name_away(),
+            187 => self.sync_directory(),
             _ => self.hold(),
         }
     }
@@ -69,16 +74,62 @@ impl Writer<'_> {
         self.write_and_close(open)
     }
 
+    /// Cuts or lengthens a file that nobody has open for writing: a version at once.
+    fn truncate(&mut self) -> Result<(), Stop> {
+        let Some(name) = self.existing_name() else { return Ok(()) };
+        let id = self.state.names[&name];
+        self.close_held(id)?;
+        let Some(current) = self.state.file(&name).and_then(File::current) else { return Ok(()) };
+        let mut content = current.to_vec();
+        let longer = (content.len() + self.random.index(20_000)).min(SIZE_MAX);
+        let shorter = self.random.index(content.len() + 1);
+        content.resize(if self.random.chance(30) { longer } else { shorter }, 0);
+        let size = i64::try_from(content.len()).expect("a size fits");
+        let mut after = self.state.clone();
+        after.close(id, Arc::new(content));
+        self.act(&format!("truncate {name} {size}"), after, |dir| {
+            Ok(nix::unistd::truncate(&dir.join(&name), size)?)
+        })?;
+        self.counts.truncations += 1;
+        Ok(())
+    }
+
+    /// Copies a whole file into a new or an emptied one, which the node may do by sharing bytes.
+    fn copy(&mut self) -> Result<(), Stop> {
+        let (Some(from), to) = (self.existing_name(), self.any_name()) else { return Ok(()) };
+        let source = self.state.names[&from];
+        let held = self.open.as_ref().is_some_and(|open| open.id == source);
+        let Some(bytes) = self.state.file(&from).and_then(File::current) else { return Ok(()) };
+        if held || self.state.names.get(&to) == Some(&source) {
+            return Ok(());
+        }
+        let input = self.call(&format!("open {from}"), |dir| fs::File::open(dir.join(&from)))?;
+        let mut open = if self.state.names.contains_key(&to) {
+            self.open_existing(&to, OpenOptions::new().write(true).truncate(true))?
+        } else {
+            self.open_new(&to)?
+        };
+        self.copy_whole(&input, &mut open, &bytes)?;
+        if self.random.chance(30) {
+            return self.write_and_close(open);
+        }
+        self.close(open)
+    }
+
     /// Writes a new file beside, and renames it over the name: how editors save.
     fn replace(&mut self) -> Result<(), Stop> {
         let Some(name) = self.existing_name() else { return Ok(()) };
+        self.replace_name(&name)
+    }
+
+    fn replace_name(&mut self, name: &str) -> Result<(), Stop> {
         let temporary = format!("{name}.new");
         if self.state.names.contains_key(&temporary) {
             return Ok(());
         }
         let open = self.open_new(&temporary)?;
         self.write_and_close(open)?;
-        self.rename_to(&temporary, &name)
+        self.rename_to(&temporary, name)
     }
 
     fn rename(&mut self) -> Result<(), Stop> {
@@ -129,9 +180,42 @@ impl Writer<'_> {
 
     fn unlink(&mut self) -> Result<(), Stop> {
         let Some(name) = self.existing_name() else { return Ok(()) };
+        self.unlink_name(&name)
+    }
+
+    fn unlink_name(&mut self, name: &str) -> Result<(), Stop> {
         let mut after = self.state.clone();
-        after.unlink(&name);
-        self.act(&format!("unlink {name}"), after, |dir| fs::remove_file(dir.join(&name)))
+        after.unlink(name);
+        self.act(&format!("unlink {name}"), after, |dir| fs::remove_file(dir.join(name)))
+    }
+
+    /// Takes the name of a file that is held open away, and fsyncs the file then: should a power cut
+    /// take what replaced it, the name has to lead to what was fsynced without it.
+    fn take_name_away(&mut self) -> Result<(), Stop> {
+        let mut held = match self.open.take() {
+            Some(held) if self.state.is_named(held.id) => held,
+            nameless => {
+                nameless.map_or(Ok(()), |nameless| self.close(nameless))?;
+                let Some(name) = self.existing_name() else { return Ok(()) };
+                self.open_existing(&name, OpenOptions::new().read(true).write(true))?
+            }
+        };
+        let mut names = self.state.names.iter().filter(|(_, id)| **id == held.id);
+        let name = names.next().expect("the held file has a name").0.clone();
+        if self.random.chance(50) {
+            self.write(&mut held)?;
+        }
+        if self.random.chance(40) {
+            self.unlink_name(&name)?;
+        } else {
+            self.replace_name(&name)?;
+        }
+        if self.random.chance(60) {
+            self.write(&mut held)?;
+        }
+        self.fsync(&mut held)?;
+        self.open = Some(held);
+        Ok(())
     }
 
     /// Fsyncs a directory: every change so far, closed bytes included, survives a power cut. Rare,
@@ -180,7 +264,10 @@ impl Writer<'_> {
         let Some(mut open) = self.open.take() else {
             let name = self.any_name();
             let open = if self.state.names.contains_key(&name) {
-                self.open_existing(&name, OpenOptions::new().read(true).write(true))?
+                let append = self.random.chance(30);
+                let mut options = OpenOptions::new();
+                let options = options.read(true).write(true).append(append);
+                Open { append, ..self.open_existing(&name, options)? }
             } else {
                 self.open_new(&name)?
             };

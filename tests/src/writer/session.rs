@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Stop, Writer};
 use crate::close::close;
@@ -13,7 +14,7 @@ use crate::state::{Bytes, File, FileId, Floor, Piece};
 /// How many writes a handle sees at most between open and close.
 const WRITES_MAX: u64 = 4;
 /// Files stay below this, so that a round's versions fit in memory.
-const SIZE_MAX: usize = 768 * 1024;
+pub(super) const SIZE_MAX: usize = 768 * 1024;
 
 /// A file open for writing.
 #[derive(Debug)]
@@ -48,14 +49,7 @@ impl Writer<'_> {
         options: &OpenOptions,
     ) -> Result<Open, Stop> {
         let id = self.state.names[name];
-        // A second writer of a file that is held open joins its line; keep the sessions apart.
-        if let Some(held) = self.open.take() {
-            if held.id == id {
-                self.close(held)?;
-            } else {
-                self.open = Some(held);
-            }
-        }
+        self.close_held(id)?;
         let content = match self.state.file(name).and_then(File::current) {
             Some(bytes) => bytes.to_vec(),
             None => self.call(&format!("read {name}"), |dir| fs::read(dir.join(name)))?,
@@ -63,6 +57,41 @@ impl Writer<'_> {
         let file = self.call(&format!("open {name}"), |dir| options.open(dir.join(name)))?;
         let name = name.to_owned();
         Ok(Open { file, id, name, content, append: false, dirty: false, fsynced: false })
+    }
+
+    /// Closes the held handle if it is one of file `id`: a second writer of a file joins its line;
+    /// the sessions are kept apart.
+    pub(super) fn close_held(&mut self, id: FileId) -> Result<(), Stop> {
+        match self.open.take_if(|held| held.id == id) {
+            Some(held) => self.close(held),
+            None => Ok(()),
+        }
+    }
+
+    /// Copies `input`, which holds `bytes`, into the empty `open` by copy_file_range(2).
+    pub(super) fn copy_whole(
+        &mut self,
+        input: &fs::File,
+        open: &mut Open,
+        bytes: &Bytes,
+    ) -> Result<(), Stop> {
+        let (mut from, mut to) = (0, 0);
+        while from < bytes.len() as u64 {
+            let rest = bytes.len() - usize::try_from(from).expect("no longer than the bytes");
+            let copied = self.call(&format!("copy {rest} into {}", open.name), |_| {
+                let copy = rustix::fs::copy_file_range;
+                Ok(copy(input, Some(&mut from), &open.file, Some(&mut to), rest)?)
+            })?;
+            if copied == 0 {
+                let what = format!("a copy into {} ends at {from}, {rest} too early", open.name);
+                self.signals.stopped.store(true, Ordering::Release);
+                return Err(Stop::Wrong { what });
+            }
+        }
+        open.content.clone_from(bytes);
+        open.dirty = true;
+        self.counts.copies += 1;
+        Ok(())
     }
 
     pub(super) fn write_and_close(&mut self, mut open: Open) -> Result<(), Stop> {
