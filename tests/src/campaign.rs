@@ -24,8 +24,8 @@ const WRITERS: usize = 4;
 /// Acknowledged calls after which a crash may come, at least and at most.
 const CALLS: (u64, u64) = (20, 900);
 /// From a close to the sync of its bytes, in milliseconds: from a settler that is always at work
-/// to one that never comes.
-const SETTLE_DELAYS_MS: [u64; 4] = [0, 5, 50, 1000];
+/// to one that seldom comes: half of the rounds, for then a power cut has the most to take.
+const SETTLE_DELAYS_MS: [u64; 6] = [0, 5, 50, 1000, 1000, 1000];
 /// How long after the last of those calls a crash comes at most, mostly, and in one round of four.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(1500));
 /// How long a writer rests between two operations of a long round, at most.

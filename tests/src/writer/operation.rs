@@ -24,7 +24,8 @@ impl Writer<'_> {
             135..=140 => self.exchange(),
             141..=146 => self.link(),
             147..=160 => self.unlink(),
-            161..=168 => self.read(),
+            161..=165 => self.read(),
+            166..=168 => self.sync_file(),
             169..=174 => self.truncate(),
             175..=181 => self.copy(),
             182..=186 => self.take_name_away(),
@@ -216,6 +217,16 @@ impl Writer<'_> {
         self.fsync(&mut held)?;
         self.open = Some(held);
         Ok(())
+    }
+
+    /// Fsyncs a file through a handle that writes nothing, or can not: what was closed before is
+    /// meant.
+    fn sync_file(&mut self) -> Result<(), Stop> {
+        let Some(name) = self.existing_name() else { return Ok(()) };
+        let write = self.random.chance(50);
+        let mut open = self.open_existing(&name, OpenOptions::new().read(true).write(write))?;
+        self.fsync(&mut open)?;
+        self.close(open)
     }
 
     /// Fsyncs a directory: every change so far, closed bytes included, survives a power cut. Rare,
