@@ -165,11 +165,19 @@ impl State {
         file.settle()
     }
 
-    /// Fsyncs a directory: every change so far survives a power cut, the bytes of every closed
-    /// version included. Nothing is said of the file `writing`, whose handle has written since.
-    pub fn fsync_directory(&mut self, writing: Option<FileId>) {
+    /// Fsyncs `directory`: every change so far survives a power cut, the bytes of every closed
+    /// version included. Nothing is said of the bytes of `writing`, whose handle has written since;
+    /// a file in `directory` that was never closed is there, at least empty.
+    pub fn fsync_directory(&mut self, directory: &str, writing: Option<FileId>) {
         for (_, file) in self.files.iter_mut().filter(|(id, _)| Some(**id) != writing) {
             file.settle_either();
+        }
+        let is_in = |name: &str| name.rfind('/').map_or("", |end| &name[..=end]) == directory;
+        for (_, id) in self.names.iter().filter(|(name, _)| is_in(name)) {
+            let file = self.files.get_mut(id).expect("a writer names only files it made");
+            if matches!(file.floor, Floor::Nothing) && file.versions.is_empty() {
+                file.floor = Floor::Whole(Bytes::default());
+            }
         }
     }
 

@@ -415,8 +415,9 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
+        let ino = try_reply!(reply, "fsyncdir", self.shared.inode(node));
         let vfs = Arc::clone(&self.shared.vfs);
-        self.shared.aside.run(move || reply_done!(reply, "fsyncdir", vfs.sync_names()));
+        self.shared.aside.run(move || reply_done!(reply, "fsyncdir", vfs.sync_directory(ino)));
     }
 
     fn statfs(&self, _: &Request, _node: INodeNo, reply: ReplyStatfs) {

@@ -110,26 +110,24 @@ impl Vfs {
         Ok(self.db.write(|tx| self.store.mark_settled(tx, blob))?)
     }
 
-    /// Makes every change so far survive a power cut, with the bytes of every version that was
-    /// closed: what fsync of a directory asks for.
+    /// Makes every change of names so far survive a power cut, with the bytes of every version that
+    /// was closed, and empty files in `directory` that are still open: what fsync of it asks for.
     ///
     /// # Errors
     ///
     /// A failed sync or commit.
-    pub fn sync_names(&self) -> Result<(), FsError> {
+    pub fn sync_directory(&self, directory: Ino) -> Result<(), FsError> {
         for line in self.lines.all() {
             let mut state = line.lock();
-            let blob = match state.own.as_mut() {
-                // An empty version is promised from now on: what follows must not take its place.
-                Some(own) if own.blob.is_none() => {
-                    own.settled = true;
-                    None
+            match state.own.map(|own| own.blob) {
+                // It has its name from now on: what is published later must not take its place.
+                Some(None) if self.is_in(line.ino, directory)? => {
+                    state.own.iter_mut().for_each(|own| own.settled = true);
                 }
-                Some(own) => own.blob,
-                None => None,
-            };
-            if let Some(blob) = blob.filter(|blob| state.publishes_into(*blob)) {
-                self.sync_written(&mut state, blob)?;
+                Some(Some(blob)) if state.publishes_into(blob) => {
+                    self.sync_written(&mut state, blob)?;
+                }
+                _ => {}
             }
         }
         let unsettled = self.db.read(|conn| self.store.unsettled(conn, UNSETTLED_MAX))?;
@@ -138,5 +136,9 @@ impl Vfs {
             outcome?;
         }
         Ok(self.db.sync()?)
+    }
+
+    fn is_in(&self, ino: Ino, directory: Ino) -> Result<bool, FsError> {
+        Ok(self.names(ino)?.iter().any(|(parent, _)| *parent == directory))
     }
 }

@@ -91,7 +91,7 @@ fn fsync_of_a_directory_promises_what_was_closed_before() {
     let root = node.vfs.root();
     let replace = RenameMode::Replace;
     node.vfs.rename(&USER, (root, &name("new")), (root, &name("file")), replace).unwrap();
-    node.vfs.sync_names().unwrap();
+    node.vfs.sync_directory(node.vfs.root()).unwrap();
     let node = node.killed_and_started("boot-2");
     assert_eq!(node.read("file"), pattern(LARGE, 2));
 }
@@ -100,7 +100,7 @@ fn fsync_of_a_directory_promises_what_was_closed_before() {
 fn fsync_of_a_directory_promises_a_birth() {
     let node = Node::new();
     let file = node.create("file");
-    node.vfs.sync_names().unwrap();
+    node.vfs.sync_directory(node.vfs.root()).unwrap();
     file.write_at(0, &pattern(LARGE, 1), false).unwrap();
     file.flush().unwrap();
     drop(file);

@@ -210,11 +210,11 @@ fn an_fsync_of_a_file_that_was_never_closed_claims_no_version() {
 fn an_fsync_of_a_directory_keeps_what_was_closed_and_says_nothing_of_what_is_written() {
     let (mut state, first, second) = two_versions();
     let mut writing = state.clone();
-    state.fsync_directory(None);
+    state.fsync_directory("", None);
     assert!(holds(&state, &[("a", &second)], Cut::Power));
     assert!(!holds(&state, &[("a", &first)], Cut::Power));
     assert!(!holds(&state, &[], Cut::Power));
-    writing.fsync_directory(Some(1));
+    writing.fsync_directory("", Some(1));
     assert!(holds(&writing, &[("a", &first)], Cut::Power));
     assert!(holds(&writing, &[], Cut::Power));
 }
@@ -227,11 +227,11 @@ fn a_replaced_file_was_closed_before_the_fsync_of_a_directory_as_well() {
     state.files.get_mut(&1).unwrap().otherwise =
         Some(Arc::new(File { versions: vec![Arc::new(old.clone())], ..File::created() }));
     assert!(holds(&state, &[], Cut::Power));
-    state.fsync_directory(Some(2));
+    state.fsync_directory("", Some(2));
     assert!(!holds(&state, &[], Cut::Power));
     assert!(holds(&state, &[("a", &old)], Cut::Power));
     assert!(holds(&state, &[("a", &new)], Cut::Power));
-    state.fsync_directory(None);
+    state.fsync_directory("", None);
     assert!(!holds(&state, &[("a", &old)], Cut::Power));
 }
 
@@ -305,4 +305,20 @@ fn a_file_that_was_never_closed_survives_a_kill_once_its_names_changed() {
     assert!(!holds(&linked, &[("b", &[])], Cut::Kill));
     created.exchange("a", "a");
     assert!(holds(&created, &[], Cut::Kill));
+}
+
+#[test]
+fn a_file_that_is_still_open_is_in_an_fsynced_directory_at_least_empty() {
+    let mut state = State::default();
+    for (id, name) in [(1, "one/a"), (2, "two/b"), (3, "c")] {
+        state.names.insert(name.to_owned(), id);
+        state.files.insert(id, File::created());
+    }
+    state.fsync_directory("one/", Some(1));
+    let version = fill(1, 1, 0, 20_000);
+    state.close(1, Arc::new(version.clone()));
+    assert!(holds(&state, &[("one/a", &[])], Cut::Power));
+    assert!(holds(&state, &[("one/a", &version)], Cut::Power));
+    assert!(!holds(&state, &[], Cut::Power));
+    assert!(!holds(&state, &[("one/a", &version[..10])], Cut::Power));
 }

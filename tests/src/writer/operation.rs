@@ -235,7 +235,7 @@ impl Writer<'_> {
         let name = DIRECTORIES[self.random.index(DIRECTORIES.len())];
         let writing = self.open.as_ref().filter(|open| open.dirty).map(|open| open.id);
         let mut after = self.state.clone();
-        after.fsync_directory(writing);
+        after.fsync_directory(name, writing);
         self.act(&format!("fsync directory {name}"), after, |dir| {
             fs::File::open(dir.join(name))?.sync_all()
         })?;
