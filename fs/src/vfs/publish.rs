@@ -99,7 +99,9 @@ impl Vfs {
         state.forced = true;
         let is_promised = self.is_promised(state)?;
         let how = Publish { is_promised, in_place: true, size_max: size };
-        self.publish_as(caller, line, state, how).map(drop)
+        self.publish_as(caller, line, state, how)?;
+        // Of a version that survives a power cut, the file must not be cut while the row may not be.
+        if is_promised { Ok(self.db.sync()?) } else { Ok(()) }
     }
 
     pub(super) fn publish_as(
