@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use tesfs_pathtree::{BlobNumber, Clock, Db, DbSettings, DeviceId, Synchronous};
+use tesfs_pathtree::{BlobNumber, Clock, Db, DbSettings, DeviceId};
 
 use crate::{
     BlobError, BlobHash, BlobReader, BlobRow, Draft, Problem, SCHEMA, SealOutcome, Store,
@@ -53,18 +53,10 @@ impl Rig {
     }
 
     fn start(&mut self) {
-        let settings = DbSettings {
-            synchronous: Synchronous::Normal,
-            cache_kib: 1024,
-            mmap_bytes: 0,
-            busy_timeout: Duration::from_secs(5),
-            wal_pages_max: 1000,
-            readers_max: 4,
-        };
         let path = self.data_dir().join("node.db");
         let schemas = [tesfs_pathtree::SCHEMA, SCHEMA];
         let device = DeviceId([7; 32]);
-        let db = Db::open(&path, &schemas, &settings, self.clock.clone(), device).unwrap();
+        let db = Db::open(&path, &schemas, &DbSettings::SMALL, self.clock.clone(), device).unwrap();
         let db = Arc::new(db);
         self.store = Some(Store::open(Arc::clone(&db), self.data_dir()).unwrap());
         self.db = Some(db);

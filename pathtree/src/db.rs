@@ -74,6 +74,18 @@ pub struct DbSettings {
     pub readers_max: usize,
 }
 
+impl DbSettings {
+    /// Little memory and few connections: for a node of which little is asked, such as a test's.
+    pub const SMALL: Self = Self {
+        synchronous: Synchronous::Normal,
+        cache_kib: 1024,
+        mmap_bytes: 0,
+        busy_timeout: Duration::from_secs(5),
+        wal_pages_max: 1000,
+        readers_max: 4,
+    };
+}
+
 /// The node's database.
 ///
 /// All writing goes through [`Db::write`] and [`Db::write_durable`], under one lock; readers never

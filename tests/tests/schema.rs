@@ -4,9 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test builds on fails like the test itself")]
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
-use tesfs_pathtree::{Clock, Db, DbError, DbSettings, DeviceId, Doing as _, Schema, Synchronous};
+use tesfs_pathtree::{Clock, Db, DbError, DbSettings, DeviceId, Doing as _, Schema};
 
 const SCHEMAS: [Schema; 2] = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
 
@@ -42,16 +42,9 @@ fn page() -> PathBuf {
 /// The statement that made each table and index of ours, by name.
 fn statements() -> BTreeMap<String, String> {
     let dir = tempfile::tempdir().unwrap();
-    let settings = DbSettings {
-        synchronous: Synchronous::Normal,
-        cache_kib: 1024,
-        mmap_bytes: 0,
-        busy_timeout: Duration::from_secs(5),
-        wal_pages_max: 1000,
-        readers_max: 1,
-    };
     let path = dir.path().join("node.db");
-    let db = Db::open(&path, &SCHEMAS, &settings, Clock::manual(0), DeviceId([0; 32])).unwrap();
+    let db =
+        Db::open(&path, &SCHEMAS, &DbSettings::SMALL, Clock::manual(0), DeviceId([0; 32])).unwrap();
     db.read(|conn| {
         conn.prepare_cached(
             "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tesfs_blobs::{BlobError, GcRequest, Store, VerifyDepth};
-use tesfs_pathtree::{Clock, Db, DbSettings, DeviceId, Synchronous};
+use tesfs_pathtree::{Clock, Db, DbSettings, DeviceId};
 
 /// The statements of pathtree have a list of their own beside their test.
 const ALLOWED: &[plans::Allowed] = &[
@@ -29,17 +29,10 @@ const ALLOWED: &[plans::Allowed] = &[
 #[test]
 fn no_statement_reads_a_whole_table_without_a_reason() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = DbSettings {
-        synchronous: Synchronous::Normal,
-        cache_kib: 1024,
-        mmap_bytes: 0,
-        busy_timeout: Duration::from_secs(5),
-        wal_pages_max: 1000,
-        readers_max: 1,
-    };
     let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
     let path = dir.path().join("node.db");
-    let db = Db::open(&path, &schemas, &settings, Clock::manual(0), DeviceId([0; 32])).unwrap();
+    let db =
+        Db::open(&path, &schemas, &DbSettings::SMALL, Clock::manual(0), DeviceId([0; 32])).unwrap();
     let db = Arc::new(db);
     plans::watch(&db);
     let store = Store::open(Arc::clone(&db), dir.path()).unwrap();

@@ -1,7 +1,7 @@
 //! What one round does, and leaves to the next.
 
 use tesfs_blobs::{BlobState, Draft, SCHEMA};
-use tesfs_pathtree::{Clock, DbSettings, DeviceId, Synchronous};
+use tesfs_pathtree::{Clock, DbSettings, DeviceId};
 
 use super::*;
 
@@ -15,17 +15,9 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = DbSettings {
-            synchronous: Synchronous::Normal,
-            cache_kib: 1024,
-            mmap_bytes: 0,
-            busy_timeout: Duration::from_secs(5),
-            wal_pages_max: 1000,
-            readers_max: 4,
-        };
         let schemas = [tesfs_pathtree::SCHEMA, SCHEMA];
         let (path, device) = (dir.path().join("node.db"), DeviceId([0; 32]));
-        let db = Db::open(&path, &schemas, &settings, Clock::system(), device).unwrap();
+        let db = Db::open(&path, &schemas, &DbSettings::SMALL, Clock::system(), device).unwrap();
         let db = Arc::new(db);
         let store = Arc::new(Store::open(Arc::clone(&db), dir.path()).unwrap());
         let settings = SettlerSettings { delay: Duration::from_secs(1) };

@@ -7,7 +7,7 @@ use tesfs_fs::{
     Caller, FsError, OpenFile, OpenWrite, Settler, SettlerSettings, Vfs, VfsOptions, recovery,
 };
 use tesfs_pathtree::{
-    Clock, Db, DbSettings, DeviceId, Ino, Name, Synchronous,
+    Clock, Db, DbSettings, DeviceId, Ino, Name,
     bucket::{self, Owner},
     tree::TreeError,
 };
@@ -88,16 +88,9 @@ impl Node {
 }
 
 pub(crate) fn open(dir: &Path, clock: &Clock, boot_id: &str) -> (Arc<Db>, Arc<Store>, Arc<Vfs>) {
-    let settings = DbSettings {
-        synchronous: Synchronous::Normal,
-        cache_kib: 2048,
-        mmap_bytes: 0,
-        busy_timeout: Duration::from_secs(5),
-        wal_pages_max: 1000,
-        readers_max: 4,
-    };
     let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
-    let db = Db::open(&dir.join("node.db"), &schemas, &settings, clock.clone(), DeviceId([0; 32]));
+    let (path, device) = (dir.join("node.db"), DeviceId([0; 32]));
+    let db = Db::open(&path, &schemas, &DbSettings::SMALL, clock.clone(), device);
     let db = Arc::new(db.unwrap());
     let store = Arc::new(Store::open(Arc::clone(&db), dir).unwrap());
     recovery::recover(&db, &store, boot_id).unwrap();

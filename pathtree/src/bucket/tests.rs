@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     clock::Clock,
-    db::{Db, DbSettings, Synchronous},
+    db::{Db, DbSettings},
     identity::DeviceId,
     tree::View,
 };
@@ -23,17 +23,10 @@ impl Scratch {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::manual(NOW_NS);
-        let settings = DbSettings {
-            synchronous: Synchronous::Normal,
-            cache_kib: 1024,
-            mmap_bytes: 0,
-            busy_timeout: Duration::from_secs(5),
-            wal_pages_max: 1000,
-            readers_max: 2,
-        };
         let path = dir.path().join("node.db");
         let db =
-            Db::open(&path, &[crate::SCHEMA], &settings, clock.clone(), DeviceId([7; 32])).unwrap();
+            Db::open(&path, &[crate::SCHEMA], &DbSettings::SMALL, clock.clone(), DeviceId([7; 32]))
+                .unwrap();
         Self { _dir: dir, db, clock }
     }
 

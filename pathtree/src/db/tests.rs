@@ -17,14 +17,7 @@ const DEVICE: DeviceId = DeviceId([7; 32]);
 const OWNER: Owner = Owner { uid: 0, gid: 0 };
 
 fn settings() -> DbSettings {
-    DbSettings {
-        synchronous: Synchronous::Normal,
-        cache_kib: 1024,
-        mmap_bytes: 0,
-        busy_timeout: Duration::from_secs(5),
-        wal_pages_max: 1000,
-        readers_max: 4,
-    }
+    DbSettings::SMALL
 }
 
 fn open(path: &Path) -> Result<Db, OpenError> {

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     bucket::{self, Owner},
     clock::Clock,
-    db::{Db, DbSettings, Doing as _, Synchronous, Tx, outbox},
+    db::{Db, DbSettings, Doing as _, Tx, outbox},
     id::{BlobNumber, Hlc, OperationId, Stamp},
     identity::DeviceId,
     name::Name,
@@ -40,16 +40,8 @@ struct Scratch {
 }
 
 fn open(dir: &tempfile::TempDir, clock: &Clock) -> Db {
-    let settings = DbSettings {
-        synchronous: Synchronous::Normal,
-        cache_kib: 1024,
-        mmap_bytes: 0,
-        busy_timeout: Duration::from_secs(5),
-        wal_pages_max: 1000,
-        readers_max: 2,
-    };
     let path = dir.path().join("node.db");
-    Db::open(&path, &[crate::SCHEMA], &settings, clock.clone(), DeviceId([7; 32])).unwrap()
+    Db::open(&path, &[crate::SCHEMA], &DbSettings::SMALL, clock.clone(), DeviceId([7; 32])).unwrap()
 }
 
 fn name(text: &str) -> Name {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tesfs_blobs::{GcRequest, Store, VerifyDepth};
 use tesfs_fs::{FsError, Settler, SettlerSettings, Vfs, VfsOptions, recovery};
 use tesfs_pathtree::{
-    Chain, CheckDepth, Clock, Db, DbSettings, DeviceId, Synchronous,
+    Chain, CheckDepth, Clock, Db, DbSettings, DeviceId,
     bucket::{self, Owner},
     tree::{self, View},
 };
@@ -45,17 +45,9 @@ impl Node {
     }
 
     fn start(dir: TempDir, clock: Clock, (uid, gid): (u32, u32), boot: u32) -> Self {
-        let settings = DbSettings {
-            synchronous: Synchronous::Normal,
-            cache_kib: 2048,
-            mmap_bytes: 0,
-            busy_timeout: Duration::from_secs(5),
-            wal_pages_max: 1000,
-            readers_max: 4,
-        };
         let schemas = [tesfs_pathtree::SCHEMA, tesfs_blobs::SCHEMA];
         let file = dir.path().join("node.db");
-        let db = Db::open(&file, &schemas, &settings, clock.clone(), DeviceId([0; 32]));
+        let db = Db::open(&file, &schemas, &DbSettings::SMALL, clock.clone(), DeviceId([0; 32]));
         let db = Arc::new(db.expect("the database opens"));
         let store = Arc::new(Store::open(Arc::clone(&db), dir.path()).expect("the store opens"));
         recovery::recover(&db, &store, &format!("boot {boot}")).expect("recovery succeeds");
