@@ -45,6 +45,8 @@ pub(crate) enum CliError {
     NoDataDir { path: PathBuf },
     #[error("no bucket named '{name}'")]
     UnknownBucket { name: String, nearest: Option<String>, known: Vec<String> },
+    #[error("bucket '{name}' was removed")]
+    BucketRemoved { name: String },
     #[error("bucket '{bucket}' has no branch '{branch}'")]
     UnknownBranch { bucket: String, branch: String },
     #[error("bucket '{bucket}' is mounted at {dir}")]
@@ -172,6 +174,7 @@ impl CliError {
             Self::Answered(failure) => failure.exit,
             Self::NoDataDir { .. }
             | Self::UnknownBucket { .. }
+            | Self::BucketRemoved { .. }
             | Self::UnknownBranch { .. }
             | Self::NotInBucket { .. }
             | Self::NoSuchPath { .. }

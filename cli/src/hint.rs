@@ -37,6 +37,9 @@ impl CliError {
             Self::UnknownBucket { name, nearest, known } => {
                 unknown_bucket_hint(name, nearest.as_deref(), known)
             }
+            Self::BucketRemoved { name } => {
+                format!("`tesfs bucket restore {name}` brings it back, with everything in it")
+            }
             Self::UnknownBranch { .. } => format!("the only branch there is yet is `{MAIN}`"),
             Self::BucketMounted { dir, .. } => {
                 format!("`tesfs umount {}` takes the folder away first", dir.display())
@@ -52,7 +55,8 @@ impl CliError {
             Self::NamelessMount { .. } => "name the bucket: `tesfs mount BUCKET DIR`".to_owned(),
             Self::NotMounted { .. } => "`tesfs status` lists what is mounted".to_owned(),
             Self::MountBusy { dir, .. } => format!(
-                "close what uses it, or `tesfs umount --lazy {}` to take it away all the same",
+                "close what uses it, a shell that stands in it included (`fuser -vm {0}` lists them), \
+                 or `tesfs umount --lazy {0}` to take it away all the same",
                 dir.display()
             ),
             Self::RootOnly { option } => format!("leave {option} out, or run as root"),

@@ -190,14 +190,15 @@ impl Node {
     /// No such bucket (with the one that was probably meant), or no such branch.
     pub(crate) fn require_bucket(&self, name: &BucketName) -> Result<Bucket, CliError> {
         let Some(found) = self.db.read(|conn| bucket::find(conn, &name.bucket))? else {
-            let known: Vec<String> = self
-                .buckets()?
-                .into_iter()
-                .filter(|bucket| bucket.removed_ns.is_none())
-                .map(|bucket| bucket.name)
-                .collect();
-            let nearest = nearest(&name.bucket, known.iter().map(String::as_str));
-            return Err(CliError::UnknownBucket { name: name.bucket.clone(), nearest, known });
+            let (removed, known): (Vec<_>, Vec<_>) =
+                self.buckets()?.into_iter().partition(|bucket| bucket.removed_ns.is_some());
+            let name = name.bucket.clone();
+            if removed.iter().any(|bucket| bucket.name == name) {
+                return Err(CliError::BucketRemoved { name });
+            }
+            let known: Vec<String> = known.into_iter().map(|bucket| bucket.name).collect();
+            let nearest = nearest(&name, known.iter().map(String::as_str));
+            return Err(CliError::UnknownBucket { name, nearest, known });
         };
         require_main(name)?;
         Ok(found)

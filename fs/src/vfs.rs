@@ -303,6 +303,22 @@ impl Vfs {
     }
 }
 
+impl Drop for Vfs {
+    /// Frees what waits for a durable commit: the next start would call it unfinished.
+    fn drop(&mut self) {
+        let limbo = self.take_limbo();
+        if limbo.is_empty() {
+            return;
+        }
+        match self.db.sync() {
+            Ok(()) => self.empty_limbo(limbo),
+            Err(err) => {
+                tracing::warn!(error = %tesfs_pathtree::Chain(&err), "draft files stay behind");
+            }
+        }
+    }
+}
+
 /// Keeps births that were left to their files' first publish from being lost on a full disk.
 fn watch_room(db: &Db) {
     let (asked, given) = (Reserve::beside(db.path()), Reserve::beside(db.path()));

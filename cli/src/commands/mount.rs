@@ -99,7 +99,7 @@ impl Request for Mount {
         let dir = crate::paths::resolved(&self.dir.0);
         self.require_allowed(node, &dir)?;
         if let Some(there) = node.mounts().at(&dir) {
-            let (bucket, dir) = (there.bucket.name.clone(), there.dir.clone());
+            let (bucket, dir) = (there.bucket_name(&node.buckets()?), there.dir.clone());
             return Err(CliError::BucketMounted { bucket, dir });
         }
         // Before a bucket is made for it; the mount itself looks again.

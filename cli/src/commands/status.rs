@@ -85,12 +85,13 @@ impl Request for Status {
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<StatusAnswer, CliError> {
         let mut buckets = Vec::new();
-        for bucket in node.buckets()?.iter().filter(|bucket| bucket.removed_ns.is_none()) {
+        let known = node.buckets()?;
+        for bucket in known.iter().filter(|bucket| bucket.removed_ns.is_none()) {
             buckets.push(BucketInfo::of(node, bucket)?);
         }
         let mounts = node.mounts().all().into_iter().map(|mounted| MountInfo {
             dir: mounted.dir.as_path().into(),
-            bucket: mounted.bucket.name.clone(),
+            bucket: mounted.bucket_name(&known),
             branch: tesfs_pathtree::bucket::MAIN.to_owned(),
             mode: mounted.mode(),
             read_only: mounted.wish.read_only,

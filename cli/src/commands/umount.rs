@@ -64,7 +64,7 @@ impl Request for Umount {
         }
         let answer = UmountAnswer {
             dir: WirePath(mounted.dir.clone()),
-            bucket: Some(mounted.bucket.name.clone()),
+            bucket: Some(mounted.bucket_name(&node.buckets()?)),
         };
         // Whoever hears of it may mount something there at once.
         drop(mounted);

@@ -58,6 +58,12 @@ impl Mounted {
         self.mount.was_stale()
     }
 
+    /// The bucket's name as it is now among the `known` ones: it may have been renamed since.
+    pub(crate) fn bucket_name(&self, known: &[Bucket]) -> String {
+        let now = known.iter().find(|bucket| bucket.number == self.bucket.number);
+        now.unwrap_or(&self.bucket).name.clone()
+    }
+
     /// Files open through the folder.
     pub(crate) fn open_files(&self) -> usize {
         self.vfs.open_files()

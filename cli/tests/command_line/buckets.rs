@@ -13,6 +13,8 @@ fn a_bucket_is_made_listed_renamed_removed_and_restored() {
     bench.ok(&["bucket", "remove", "Our pictures"]);
     assert_eq!(bench.json(&["bucket", "list"])["buckets"].as_array().unwrap().len(), 0);
     assert_eq!(bench.json(&["bucket", "list", "--all"])["buckets"].as_array().unwrap().len(), 1);
+    let said = bench.refused(3, &["bucket", "show", "Our pictures"]);
+    assert!(said.contains("bucket restore Our pictures"), "{said}");
     bench.ok(&["bucket", "restore", "Our pictures"]);
     assert_eq!(bench.json(&["bucket", "list"])["buckets"][0]["name"], "Our pictures");
 }

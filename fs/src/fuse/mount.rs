@@ -309,8 +309,7 @@ fn config(options: &MountOptions) -> Config {
         if options.suid { MountOption::Suid } else { MountOption::NoSuid },
         if options.dev { MountOption::Dev } else { MountOption::NoDev },
     ];
-    let is_shared = options.allow_other || geteuid().is_root();
-    config.acl = if is_shared { SessionACL::All } else { SessionACL::Owner };
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(options.threads.max(1));
     config
 }

@@ -25,9 +25,15 @@ impl Rig {
         Self { _dir: dir, db, store, settler }
     }
 
+    /// Returns drafts in the order in which they will be sealed: the pool gives them in any.
+    fn drafts<const N: usize>(&self) -> [Draft; N] {
+        let mut drafts = [(); N].map(|()| Draft::empty(self.store.drafts()).unwrap());
+        drafts.sort_unstable_by_key(|draft| draft.draft_file().number());
+        drafts
+    }
+
     /// Publishes bytes like no others, most of them a hole.
-    fn published(&self, size_bytes: u64) -> BlobNumber {
-        let mut draft = Draft::empty(self.store.drafts()).unwrap();
+    fn published(&self, mut draft: Draft, size_bytes: u64) -> BlobNumber {
         draft.set_len(size_bytes).unwrap();
         draft.write_at(0, &draft.draft_file().number().to_le_bytes()).unwrap();
         let file = draft.draft_file();
@@ -44,13 +50,15 @@ impl Rig {
 #[test]
 fn what_is_published_while_many_bytes_wait_for_their_seal_is_settled_before_they_are_sealed() {
     let rig = Rig::new();
-    let large = [70, 40, 20, 20].map(|mib| rig.published(mib << 20));
+    let [a, b, c, d, last] = rig.drafts();
+    let large = [(a, 70), (b, 40), (c, 20), (d, 20)];
+    let large = large.map(|(draft, mib)| rig.published(draft, mib << 20));
     let sealed = || large.map(|blob| rig.state(blob).1);
     let round = rig.settler.shared.round().unwrap();
     assert!(round.again);
     assert!(large.iter().all(|blob| rig.state(*blob).0));
     assert_eq!(sealed(), [true, false, false, false], "one of any size");
-    let late = rig.published(100_000);
+    let late = rig.published(last, 100_000);
     rig.settler.shared.round().unwrap();
     assert_eq!(rig.state(late), (true, false));
     assert_eq!(sealed(), [true, true, true, false]);

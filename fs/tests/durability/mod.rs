@@ -63,6 +63,24 @@ fn a_second_fsync_that_fails_leaves_the_first_one_as_it_was() {
 }
 
 #[test]
+fn an_orderly_end_leaves_nothing_that_the_next_start_calls_unfinished() {
+    let node = Node::new();
+    let file = node.create("file");
+    file.write_at(0, b"small", false).unwrap();
+    file.fsync().unwrap();
+    file.flush().unwrap();
+    file.release().unwrap();
+    drop(file);
+    let Node { dir, db, store, vfs, .. } = node;
+    drop(vfs);
+    let drafts = fs::read_dir(dir.path().join("drafts")).unwrap();
+    let full = drafts.filter(|entry| entry.as_ref().unwrap().metadata().unwrap().len() > 0);
+    assert_eq!(full.count(), 0);
+    drop(store);
+    drop(db);
+}
+
+#[test]
 fn an_fsynced_draft_that_can_not_be_recovered_waits_and_the_node_starts() {
     let node = Node::new();
     node.write("other", b"other");

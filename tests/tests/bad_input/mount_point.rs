@@ -201,3 +201,17 @@ fn wait_for_end(mut node: Node) {
     let ended = tesfs_tests::eventually(crate::bench::SOON, || node.ended());
     assert!(ended.expect("the node ends after its last folder").success());
 }
+
+#[test]
+fn a_bucket_that_is_renamed_while_mounted_is_shown_by_its_new_name() {
+    let bench = Bench::with_bucket();
+    let node = bench.start(Mode::Cached);
+    bench.run(&["bucket", "rename", "keep", "kept"]).ok();
+    bench.run(&["bucket", "create", "keep"]).ok();
+    let status = bench.run(&["status", "--json"]).ok();
+    assert!(status.contains(r#""bucket": "kept""#), "{status}");
+    assert!(!status.contains(r#""bucket": "keep""#), "{status}");
+    let said = bench.run(&["umount", bench.said("keep").as_str()]).ok();
+    assert!(said.contains("'kept'"), "{said}");
+    drop(node);
+}
