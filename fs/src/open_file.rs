@@ -255,7 +255,7 @@ impl OpenFile {
         self.vfs.publish_cut(&self.caller, line, &mut state, size)?;
         let old = state.set_len(self.vfs.store().drafts(), size)?;
         old.into_iter().for_each(|file| self.vfs.let_linger(file));
-        Ok(())
+        self.vfs.publish_cut(&self.caller, line, &mut state, u64::MAX)
     }
 
     /// Reserves, punches or zeroes a range. `kill_privileges`: as for [`OpenFile::write_at`].

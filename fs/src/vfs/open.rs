@@ -64,6 +64,7 @@ impl Vfs {
                 self.publish_cut(caller, line, &mut state, 0)?;
                 let old = state.truncate(self.store.drafts())?;
                 old.into_iter().for_each(|file| self.let_linger(file));
+                self.publish_cut(caller, line, &mut state, u64::MAX)?;
             }
             if how.kill_privileges {
                 self.clear_privileges(caller, ino)?;

@@ -84,8 +84,9 @@ impl Vfs {
     }
 
     /// Publishes that the file of the line's own version is about to be cut to `size`: no version
-    /// may be longer than its file, whenever the process is killed. Until the writer's close this
-    /// is no version to fall back to.
+    /// may be longer than its file, whenever the process is killed. Again after the cut, with
+    /// `u64::MAX`, so that nobody takes it for a change that is still to be published. Until the
+    /// writer's close this is no version to fall back to.
     pub(crate) fn publish_cut(
         &self,
         caller: &Caller,

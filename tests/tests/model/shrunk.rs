@@ -167,3 +167,8 @@ fn no_draft_stays_behind() {
     agree(&nameless);
     agree(&[&nameless[..], &[Op::Resize { handle: 0, size: 0 }, write(0, 9)]].concat());
 }
+
+#[test]
+fn a_new_file_that_is_emptied_while_it_is_written_directly_goes_with_a_power_cut() {
+    agree(&[create(B, DIRECT), save(B), open(B, true), Op::PowerCut]);
+}
