@@ -111,8 +111,8 @@ impl Store {
     /// Seals drafts that nobody writes to any more: all of a batch become durable in one commit.
     ///
     /// The outcome of each is returned beside its number. An error there concerns that draft
-    /// alone: when the disk is full it stays as it is and the next seal tries again; after any
-    /// other error its version should be withdrawn.
+    /// alone: where it [is a loss](BlobError::is_loss) its version should be withdrawn; after any
+    /// other (a full disk, too many open files) it stays as it is and the next seal tries again.
     ///
     /// # Errors
     ///
