@@ -97,6 +97,28 @@ The daemon mounts what the configuration lists under [[mounts]] and then serves 
     /// Make, list, rename and remove buckets
     #[command(subcommand)]
     Bucket(BucketCommand),
+    /// Make, list, rename and abandon branches: lines of versions beside `main`
+    #[command(
+        subcommand,
+        after_help = "\
+A branch begins with what another one shows and costs nothing until something is changed on it.
+What is done on it shows nowhere else, until it is merged.
+
+Examples:
+  tesfs branch create try                    beside what the folder you stand in shows
+  tesfs branch create fix --from monday      from a snapshot
+  tesfs mount photos@try ~/try               both can be mounted at once"
+    )]
+    Branch(BranchCommand),
+    /// Make, list and remove snapshots: what a branch showed at a moment, kept as it was
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  tesfs snapshot create before-the-move
+  tesfs mount photos@before-the-move ~/then  read-only"
+    )]
+    Snapshot(SnapshotCommand),
     /// Copy files from this machine into a bucket
     #[command(after_help = "\
 The contents of SRC appear in DEST: `tesfs import ~/Photos photos:` makes photos:2024 of
@@ -233,6 +255,68 @@ pub(crate) enum BucketCommand {
     },
     /// Bring a removed bucket back
     Restore {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BranchCommand {
+    /// Make a branch
+    Create {
+        /// At most 64 bytes, without / : @ and not beginning with a dot or a dash
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What it begins with [default: what the folder shows, else main]
+        #[arg(long, value_name = "BRANCH|SNAPSHOT")]
+        from: Option<String>,
+    },
+    /// List the branches
+    #[command(visible_alias = "ls")]
+    List {
+        /// List abandoned ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Give a branch another name; its mounts go on
+    Rename {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(value_name = "NEW")]
+        new: String,
+    },
+    /// End a branch; it can be restored
+    Abandon {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Bring an abandoned branch back
+    Restore {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Keep what is shown now under a name
+    Create {
+        /// At most 64 bytes, without / : @ and not beginning with a dot or a dash
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What to keep [default: what the folder shows, else main]
+        #[arg(long, value_name = "BRANCH|SNAPSHOT")]
+        from: Option<String>,
+    },
+    /// List the snapshots
+    #[command(visible_alias = "ls")]
+    List {
+        /// List removed ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Remove a snapshot
+    Remove {
         #[arg(value_name = "NAME")]
         name: String,
     },

@@ -1,5 +1,6 @@
 //! What can be asked of a node, one noun a file.
 
+pub(crate) mod branch;
 pub(crate) mod bucket;
 pub(crate) mod export;
 pub(crate) mod gc;
@@ -21,6 +22,9 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<bucket::Rename>();
     routes.add::<bucket::Remove>();
     routes.add::<bucket::Restore>();
+    routes.add::<branch::Create>();
+    routes.add::<branch::List>();
+    routes.add::<branch::Change>();
     routes.add::<mount::Mount>();
     routes.add::<mount::Wait>();
     routes.add::<umount::Umount>();

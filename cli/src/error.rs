@@ -4,11 +4,13 @@ use std::{io, path::PathBuf};
 
 use tesfs_blobs::BlobError;
 use tesfs_fs::{FsError, fuse::MountError};
-use tesfs_pathtree::{Chain, DbError, IdentityError, OpenError, bucket::BucketError};
+use tesfs_pathtree::{
+    Chain, DbError, IdentityError, OpenError, branch::BranchError, bucket::BucketError,
+};
 
 use crate::{
     config::ConfigError, control::ControlError, exit::Exit, failure::Failure, lock::LockError,
-    paths::DataDirError, progress::Interrupted, target::TargetError,
+    paths::DataDirError, progress::Interrupted, shown::ShownError, target::TargetError,
 };
 
 /// Why a command failed.
@@ -29,6 +31,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Bucket(#[from] BucketError),
     #[error(transparent)]
+    Shown(#[from] ShownError),
+    #[error(transparent)]
+    Branch(#[from] BranchError),
+    #[error(transparent)]
     Database(#[from] DbError),
     #[error(transparent)]
     Blobs(#[from] BlobError),
@@ -43,17 +49,11 @@ pub(crate) enum CliError {
     Answered(#[from] Failure),
     #[error("there is no data directory at {path} yet")]
     NoDataDir { path: PathBuf },
-    #[error("no bucket named '{name}'")]
-    UnknownBucket { name: String, nearest: Option<String>, known: Vec<String> },
-    #[error("bucket '{name}' was removed")]
-    BucketRemoved { name: String },
-    #[error("bucket '{bucket}' has no branch '{branch}'")]
-    UnknownBranch { bucket: String, branch: String },
-    #[error("bucket '{bucket}' is mounted at {dir}")]
+    #[error("'{bucket}' is mounted at {dir}")]
     BucketMounted { bucket: String, dir: PathBuf },
-    #[error("bucket '{bucket}' is in use by another command")]
+    #[error("'{bucket}' is in use by another command")]
     BucketBusy { bucket: String },
-    #[error("bucket '{bucket}' is mounted read-only at {dir}")]
+    #[error("'{bucket}' is mounted read-only at {dir}")]
     BucketReadOnly { bucket: String, dir: PathBuf },
     #[error("{written} is not inside a mounted bucket")]
     NotInBucket { written: PathBuf, buckets: Vec<String> },
@@ -166,6 +166,8 @@ impl CliError {
                 BucketError::Database(err) if err.is_full() => Exit::Unavailable,
                 _ => Exit::Failure,
             },
+            Self::Shown(err) => err.exit(),
+            Self::Branch(err) => branch_exit(err),
             Self::Database(err) if err.is_full() => Exit::Unavailable,
             Self::Blobs(err) if err.is_full() => Exit::Unavailable,
             Self::Blobs(err) if err.is_damage() => Exit::Damaged,
@@ -173,9 +175,6 @@ impl CliError {
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Answered(failure) => failure.exit,
             Self::NoDataDir { .. }
-            | Self::UnknownBucket { .. }
-            | Self::BucketRemoved { .. }
-            | Self::UnknownBranch { .. }
             | Self::NotInBucket { .. }
             | Self::NoSuchPath { .. }
             | Self::NotMounted { .. }
@@ -210,6 +209,19 @@ impl CliError {
             | Self::Start { .. }
             | Self::BackgroundEnded => Exit::Failure,
         }
+    }
+}
+
+fn branch_exit(err: &BranchError) -> Exit {
+    match err {
+        BranchError::NotFound { .. } | BranchError::BeforeBirth { .. } => Exit::NotFound,
+        BranchError::BadName { .. } => Exit::Usage,
+        BranchError::NameTaken { .. }
+        | BranchError::NotAbandoned { .. }
+        | BranchError::IsMain
+        | BranchError::TooMany => Exit::Refused,
+        BranchError::Database(err) if err.is_full() => Exit::Unavailable,
+        BranchError::Database(_) => Exit::Failure,
     }
 }
 

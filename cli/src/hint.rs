@@ -3,11 +3,11 @@
 use std::{io, path::Path};
 
 use tesfs_fs::fuse::MountError;
-use tesfs_pathtree::{IdentityError, OpenError, bucket::BucketError};
+use tesfs_pathtree::{IdentityError, OpenError, branch::BranchError, bucket::BucketError};
 
 use crate::{
     config::ConfigError, control::ControlError, error::CliError, lock::LockError,
-    paths::DataDirError, target::MAIN,
+    paths::DataDirError,
 };
 
 /// For a database that cannot be used: its directory still has everything else.
@@ -34,13 +34,8 @@ impl CliError {
             Self::NoDataDir { .. } => {
                 "`tesfs mount DIR` makes one, with its first bucket".to_owned()
             }
-            Self::UnknownBucket { name, nearest, known } => {
-                unknown_bucket_hint(name, nearest.as_deref(), known)
-            }
-            Self::BucketRemoved { name } => {
-                format!("`tesfs bucket restore {name}` brings it back, with everything in it")
-            }
-            Self::UnknownBranch { .. } => format!("the only branch there is yet is `{MAIN}`"),
+            Self::Shown(err) => err.hint(),
+            Self::Branch(err) => return branch_hint(err),
             Self::BucketMounted { dir, .. } => {
                 format!("`tesfs umount {}` takes the folder away first", dir.display())
             }
@@ -108,6 +103,27 @@ impl CliError {
             _ => false,
         }
     }
+}
+
+fn branch_hint(err: &BranchError) -> Option<String> {
+    Some(match err {
+        BranchError::NameTaken { .. } => "choose another name".to_owned(),
+        BranchError::BadName { .. } => {
+            "such as `try`, `2024-review` or `before the move`".to_owned()
+        }
+        BranchError::BeforeBirth { .. } => {
+            "`tesfs log` shows since when there is something".to_owned()
+        }
+        BranchError::IsMain => {
+            "`tesfs branch create NAME` makes another branch beside it".to_owned()
+        }
+        BranchError::TooMany => "`tesfs branch abandon NAME` ends one".to_owned(),
+        BranchError::Database(err) if err.is_full() => FULL_HINT.to_owned(),
+        BranchError::NotFound { .. } | BranchError::NotAbandoned { .. } => {
+            "`tesfs branch list --all` lists them".to_owned()
+        }
+        BranchError::Database(_) => return None,
+    })
 }
 
 fn config_hint(err: &ConfigError) -> Option<String> {
@@ -198,22 +214,6 @@ fn bucket_hint(err: &BucketError) -> Option<String> {
             Some("letters, digits, spaces and dashes make a name, as in `our photos`".to_owned())
         }
         _ => None,
-    }
-}
-
-fn unknown_bucket_hint(name: &str, nearest: Option<&str>, known: &[String]) -> String {
-    match nearest {
-        Some(nearest) => format!("did you mean '{nearest}'?"),
-        None if name.contains('/') => {
-            "the bucket comes before the folder: `tesfs mount BUCKET DIR`".to_owned()
-        }
-        None if known.is_empty() => {
-            format!("there is none yet: `tesfs bucket create {name}` makes it")
-        }
-        None => format!(
-            "the buckets here: {}; `tesfs bucket create {name}` makes a new one",
-            known.join(", ")
-        ),
     }
 }
 

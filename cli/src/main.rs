@@ -19,6 +19,7 @@ mod progress;
 mod run;
 mod serve;
 mod session;
+mod shown;
 mod signals;
 mod target;
 mod time;

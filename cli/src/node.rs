@@ -33,7 +33,8 @@ use crate::{
     output::plural,
     paths::{DATABASE, DataDir},
     progress::Progress,
-    target::{BucketName, MAIN},
+    shown::ShownError,
+    target::BucketName,
 };
 
 /// Says which boot this is, in place of the kernel: for rigs that cut the power.
@@ -183,25 +184,40 @@ impl Node {
         Ok(self.db.read(bucket::list)?)
     }
 
-    /// Finds the bucket `name` says.
+    /// Finds the bucket `name` says, whatever branch it says.
     ///
     /// # Errors
     ///
-    /// No such bucket (with the one that was probably meant), or no such branch.
+    /// No such bucket, with the one that was probably meant.
     pub(crate) fn require_bucket(&self, name: &BucketName) -> Result<Bucket, CliError> {
         let Some(found) = self.db.read(|conn| bucket::find(conn, &name.bucket))? else {
             let (removed, known): (Vec<_>, Vec<_>) =
                 self.buckets()?.into_iter().partition(|bucket| bucket.removed_ns.is_some());
             let name = name.bucket.clone();
             if removed.iter().any(|bucket| bucket.name == name) {
-                return Err(CliError::BucketRemoved { name });
+                return Err(ShownError::BucketRemoved { name }.into());
             }
             let known: Vec<String> = known.into_iter().map(|bucket| bucket.name).collect();
             let nearest = nearest(&name, known.iter().map(String::as_str));
-            return Err(CliError::UnknownBucket { name, nearest, known });
+            return Err(ShownError::UnknownBucket { name, nearest, known }.into());
         };
-        require_main(name)?;
         Ok(found)
+    }
+
+    /// Finds the bucket `name` says, for a command that is about all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::require_bucket`], and where it names a branch.
+    pub(crate) fn require_whole_bucket(&self, name: &str) -> Result<Bucket, CliError> {
+        let name = BucketName::parse(name)?;
+        match &name.branch {
+            None => self.require_bucket(&name),
+            Some(branch) => {
+                let (bucket, branch) = (name.bucket.clone(), branch.clone());
+                Err(ShownError::BranchNamed { bucket, branch }.into())
+            }
+        }
     }
 
     /// Makes everything that is published survive a power cut, and seals it into the store.
@@ -237,16 +253,6 @@ impl Node {
         let settler = self.settler.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Ends its thread, after a last round.
         drop(settler);
-    }
-}
-
-/// Refuses every branch but `main`.
-pub(crate) fn require_main(name: &BucketName) -> Result<(), CliError> {
-    match &name.branch {
-        Some(branch) if branch != MAIN => {
-            Err(CliError::UnknownBranch { bucket: name.bucket.clone(), branch: branch.clone() })
-        }
-        _ => Ok(()),
     }
 }
 

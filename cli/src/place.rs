@@ -12,6 +12,7 @@ use crate::{
     error::CliError,
     failure::nearest,
     node::Node,
+    shown::{Shown, ShownError},
     target::{Target, WirePath},
 };
 
@@ -24,10 +25,10 @@ pub(crate) fn owner() -> Caller {
     }
 }
 
-/// A place in a bucket; nothing need be there yet.
+/// A place in a branch of a bucket; nothing need be there yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) bucket: Bucket,
+    pub(crate) shown: Shown,
     /// From the root down; empty for the root itself.
     pub(crate) names: Vec<Name>,
     /// The path was written with a slash at its end: a directory is meant.
@@ -42,19 +43,20 @@ impl Node {
     /// No such bucket, or a path of this machine outside every mounted folder.
     pub(crate) fn place(&self, target: &Target) -> Result<Place, CliError> {
         match target {
-            Target::InBucket { bucket, path } => Place::new(self.require_bucket(bucket)?, &path.0),
+            Target::InBucket { bucket, path } => Place::new(self.shown(bucket)?, &path.0),
             Target::Local { path, written, bucket } => {
                 let resolved = crate::paths::resolved(&path.0);
                 for path in [&path.0, &resolved] {
-                    if let Some((bucket, rest)) = self.mounts().holding(path) {
-                        let name = self.bucket_by_number(bucket)?;
-                        let mut place = Place::new(name, &rest)?;
+                    if let Some((mounted, rest)) = self.mounts().holding(path) {
+                        let bucket = self.bucket_by_number(mounted.shown.bucket.number)?;
+                        let shown = Shown { bucket, ..mounted.shown.clone() };
+                        let mut place = Place::new(shown, &rest)?;
                         place.wants_directory = ends_with_slash(written);
                         return Ok(place);
                     }
                 }
                 match bucket {
-                    Some(bucket) => Place::new(self.require_bucket(bucket)?, &written.0),
+                    Some(bucket) => Place::new(self.shown(bucket)?, &written.0),
                     None => Err(CliError::NotInBucket {
                         written: written.0.clone(),
                         buckets: self.bucket_names()?,
@@ -70,13 +72,21 @@ impl Node {
         Ok(buckets.into_iter().filter(|b| b.removed_ns.is_none()).map(|b| b.name).collect())
     }
 
-    fn bucket_by_number(&self, number: tesfs_pathtree::BucketNumber) -> Result<Bucket, CliError> {
-        let gone = || CliError::UnknownBucket {
+    /// The bucket of that number, by the name it has now.
+    pub(crate) fn bucket_by_number(
+        &self,
+        number: tesfs_pathtree::BucketNumber,
+    ) -> Result<Bucket, CliError> {
+        let gone = || ShownError::UnknownBucket {
             name: format!("number {number}"),
             nearest: None,
             known: Vec::new(),
         };
-        self.buckets()?.into_iter().find(|bucket| bucket.number == number).ok_or_else(gone)
+        self.buckets()?
+            .into_iter()
+            .find(|bucket| bucket.number == number)
+            .ok_or_else(gone)
+            .map_err(CliError::from)
     }
 }
 
@@ -85,7 +95,7 @@ fn ends_with_slash(path: &WirePath) -> bool {
 }
 
 impl Place {
-    fn new(bucket: Bucket, path: &Path) -> Result<Self, CliError> {
+    fn new(shown: Shown, path: &Path) -> Result<Self, CliError> {
         let mut names = Vec::new();
         for part in path.components() {
             match part {
@@ -99,7 +109,7 @@ impl Place {
             }
         }
         let wants_directory = path.as_os_str().as_bytes().ends_with(b"/");
-        Ok(Self { bucket, names, wants_directory })
+        Ok(Self { shown, names, wants_directory })
     }
 
     /// The path inside the bucket, for people.
@@ -116,7 +126,7 @@ impl Place {
         match self.find(vfs)? {
             Some(found) => Ok(found),
             None => Err(CliError::NoSuchPath {
-                bucket: self.bucket.name.clone(),
+                bucket: self.shown.name(),
                 path: self.path(),
                 nearest: self.nearest(vfs),
             }),
@@ -151,7 +161,7 @@ impl Place {
         for (depth, name) in self.names.iter().enumerate() {
             if found.kind != FileKind::Directory {
                 return Err(CliError::NotADirectory {
-                    bucket: self.bucket.name.clone(),
+                    bucket: self.shown.name(),
                     path: join(&self.names[..depth]),
                 });
             }

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use crate::{
-    args::{BucketCommand, Cli, Command},
-    commands::{bucket, export, gc, import, man, status, story, umount, verify},
+    args::{BranchCommand, BucketCommand, Cli, Command, SnapshotCommand},
+    commands::{
+        branch::{self, Changed, Kind},
+        bucket, export, gc, import, man, status, story, umount, verify,
+    },
     error::CliError,
     exit::Exit,
     output::Output,
@@ -40,6 +43,8 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
             }
         },
         Command::Bucket(command) => bucket(&mut session, command),
+        Command::Branch(command) => branch(&mut session, command),
+        Command::Snapshot(command) => snapshot(&mut session, command),
         Command::Import(args) => {
             let dest = Target::parse(&args.dest, session.in_bucket())?;
             let source = WirePath(resolved(&args.source));
@@ -73,6 +78,35 @@ fn bucket(session: &mut Session, command: BucketCommand) -> Result<Exit, CliErro
     }
 }
 
+fn branch(session: &mut Session, command: BranchCommand) -> Result<Exit, CliError> {
+    let (kind, place) = (Kind::Branch, session.context()?);
+    let change = |name, change| branch::Change { kind, place: place.clone(), name, change };
+    match command {
+        BranchCommand::Create { name, from } => {
+            session.ask(branch::Create { kind, place, name, from }, false)
+        }
+        BranchCommand::List { all } => session.ask(branch::List { kind, place, all }, false),
+        BranchCommand::Rename { name, new } => {
+            session.ask(change(name, Changed::Rename { new }), false)
+        }
+        BranchCommand::Abandon { name } => session.ask(change(name, Changed::Abandon), false),
+        BranchCommand::Restore { name } => session.ask(change(name, Changed::Restore), false),
+    }
+}
+
+fn snapshot(session: &mut Session, command: SnapshotCommand) -> Result<Exit, CliError> {
+    let (kind, place) = (Kind::Snapshot, session.context()?);
+    match command {
+        SnapshotCommand::Create { name, from } => {
+            session.ask(branch::Create { kind, place, name, from }, false)
+        }
+        SnapshotCommand::List { all } => session.ask(branch::List { kind, place, all }, false),
+        SnapshotCommand::Remove { name } => {
+            session.ask(branch::Change { kind, place, name, change: Changed::Abandon }, false)
+        }
+    }
+}
+
 fn manual(output: Output, dir: Option<&Path>) -> Result<Exit, CliError> {
     match dir {
         None => output.raw(&man::main_page()?),
@@ -91,6 +125,8 @@ fn name_of(command: &Command) -> &'static str {
         Command::Status(_) => "status",
         Command::Daemon => "daemon",
         Command::Bucket(_) => "bucket",
+        Command::Branch(_) => "branch",
+        Command::Snapshot(_) => "snapshot",
         Command::Import(_) => "import",
         Command::Export(_) => "export",
         Command::Verify(_) => "verify",

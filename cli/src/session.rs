@@ -1,7 +1,7 @@
 //! One run of the command line: who does the work, and how it is shown.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -18,7 +18,9 @@ use crate::{
     output::{Output, Show as _},
     paths::{DataDir, SOCKET, config_file},
     progress::{Interrupted, Progress},
+    shown::Context,
     signals::Signals,
+    target::{BucketName, WirePath},
 };
 
 /// How long a command waits for another one that owns the data directory without serving it.
@@ -58,6 +60,12 @@ impl Session {
     /// The bucket `--bucket` names.
     pub(crate) fn in_bucket(&self) -> Option<&str> {
         self.global.in_bucket.as_deref()
+    }
+
+    /// Where the command was given, and the bucket `--bucket` names.
+    pub(crate) fn context(&self) -> Result<Context, CliError> {
+        let bucket = self.in_bucket().map(BucketName::parse).transpose()?;
+        Ok(Context { bucket, dir: WirePath(crate::paths::absolute(Path::new("."))) })
     }
 
     /// Reads the configuration.

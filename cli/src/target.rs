@@ -9,9 +9,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// The one branch there is so far.
-pub(crate) const MAIN: &str = "main";
-
 /// A path that travels in JSON: as a string where it is UTF-8, else as its bytes.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "PathForm", into = "PathForm")]

@@ -1,7 +1,7 @@
 //! Visits every file at or below a place in a bucket.
 
 use tesfs_fs::{Attributes, FileKind, FsError, Vfs};
-use tesfs_pathtree::{BlobNumber, Ino, Name, tree, tree::View};
+use tesfs_pathtree::{BlobNumber, Ino, Name, tree};
 
 use crate::{
     error::CliError,
@@ -31,14 +31,14 @@ pub(crate) fn visit_files(
     progress: &Progress,
     mut visit: impl FnMut(&Visited) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let view = View::main(&place.bucket);
+    let view = node.view(&place.shown)?;
     let top = place.require(vfs)?;
     let mut left: Vec<(Vec<Name>, Ino)> = Vec::new();
     let mut look = |names: Vec<Name>, found: &Attributes, left: &mut Vec<(Vec<Name>, Ino)>| {
         match found.kind {
             FileKind::Directory => left.push((names, found.ino)),
             FileKind::File => {
-                let inode = node.db().read(|conn| tree::inode(conn, view, found.ino))?;
+                let inode = node.db().read(|conn| tree::inode(conn, &view, found.ino))?;
                 // Gone since the listing: nothing to look at.
                 let Some(inode) = inode else { return Ok(()) };
                 let path = join(&names);

@@ -9,7 +9,6 @@ use std::{ffi::OsString, io::ErrorKind, path::PathBuf};
 use tesfs_blobs::{BlobError, Draft, DraftRecord, INLINE_MAX, Store};
 use tesfs_pathtree::{
     BlobNumber, Chain, Db, Ino, Name, boot,
-    bucket::{self, Bucket},
     tree::{self, NewContent, NewOperation, View, Withdrawn},
 };
 
@@ -129,9 +128,8 @@ impl Lost {
 }
 
 fn name_of(tx: &tesfs_pathtree::Tx<'_>, version: &Withdrawn) -> Result<Option<Name>, FsError> {
-    let view =
-        View { bucket: tesfs_pathtree::BucketNumber(0), branch: version.branch, root: Ino(0) };
-    Ok(tree::last_name(tx, view, version.ino)?)
+    let Some(view) = View::of(tx, version.branch)? else { return Ok(None) };
+    Ok(tree::last_name(tx, &view, version.ino)?)
 }
 
 /// Publishes a draft that was fsynced and not closed; forgets the record of any other.
@@ -172,7 +170,7 @@ fn recover_draft(
     let mtime_ns = draft.stamp()?.mtime_ns;
     let published = db.write_durable(|tx| {
         store.forget_draft(tx, record.number)?;
-        let Some(view) = view_of(&bucket::list(tx)?, record) else { return Ok(false) };
+        let Some(view) = &View::of(tx, record.branch)? else { return Ok(false) };
         // Also for an inode without a name: a withdrawal may give it back.
         if tree::inode(tx, view, record.ino)?.is_none() {
             return Ok(false);
@@ -201,14 +199,10 @@ fn recover_draft(
 /// Says whether a version is current that was published after the draft began, by somebody else.
 fn is_outdated(db: &Db, record: &DraftRecord) -> Result<bool, FsError> {
     let current = db.read(|conn| {
-        let Some(view) = view_of(&bucket::list(conn)?, record) else { return Ok(None) };
+        let Some(view) = &View::of(conn, record.branch)? else { return Ok(None) };
         Ok::<_, FsError>(tree::inode(conn, view, record.ino)?.map(|inode| inode.content))
     })?;
     Ok(current.zip(record.base_stamp).is_some_and(|(current, base)| current > base))
-}
-
-fn view_of(buckets: &[Bucket], record: &DraftRecord) -> Option<View> {
-    buckets.iter().find(|bucket| bucket.main == record.branch).map(View::main)
 }
 
 /// Moves the bytes of every other draft to where the user finds them.

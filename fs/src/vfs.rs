@@ -22,7 +22,8 @@ use std::{
 use rustix::fs::statvfs;
 use tesfs_blobs::{DraftFile, Store};
 use tesfs_pathtree::{
-    Db, Ino, NAME_BYTES_MAX, Name, OperationId, Room, Tx,
+    Db, Hlc, Ino, NAME_BYTES_MAX, Name, OperationId, Room, Tx,
+    branch::Branch,
     bucket::Bucket,
     tree::{self, Inode, TreeError, View},
 };
@@ -63,6 +64,7 @@ pub struct Vfs {
     db: Arc<Db>,
     store: Arc<Store>,
     bucket: Bucket,
+    branch: Branch,
     view: View,
     options: VfsOptions,
     operations: Operations,
@@ -84,7 +86,8 @@ struct Holds {
 }
 
 impl Vfs {
-    /// Shows `bucket` by its branch `main`.
+    /// Shows a branch or snapshot of a bucket, as it is now or was at a reading; what was and what
+    /// is frozen can only be read.
     ///
     /// # Errors
     ///
@@ -92,12 +95,17 @@ impl Vfs {
     pub fn new(
         db: Arc<Db>,
         store: Arc<Store>,
-        bucket: &Bucket,
+        (bucket, branch, at): (&Bucket, &Branch, Option<Hlc>),
         options: &VfsOptions,
     ) -> Result<Arc<Self>, FsError> {
-        let view = View::main(bucket);
-        db.read(|conn| tree::inode(conn, view, view.root))?
-            .ok_or(TreeError::InodeGone(view.root))?;
+        let view = db.read(|conn| {
+            let view = View::of(conn, branch.number)?.ok_or(TreeError::InodeGone(bucket.root))?;
+            let view = at.map_or(view.clone(), |at| view.at(at));
+            tree::inode(conn, &view, view.root)?.ok_or(TreeError::InodeGone(view.root))?;
+            Ok::<_, TreeError>(view)
+        })?;
+        let read_only = options.read_only || branch.frozen || at.is_some();
+        let options = VfsOptions { read_only, ..*options };
         let hidden = Hidden::new(db.path());
         let reserve = Reserve::beside(db.path());
         watch_room(&db);
@@ -106,8 +114,9 @@ impl Vfs {
             db,
             store,
             bucket: bucket.clone(),
+            branch: branch.clone(),
             view,
-            options: *options,
+            options,
             operations: Operations::default(),
             lines: Lines::default(),
             holds: Mutex::default(),
@@ -126,6 +135,16 @@ impl Vfs {
     /// Returns the bucket that is shown.
     pub fn bucket(&self) -> &Bucket {
         &self.bucket
+    }
+
+    /// Returns the branch or snapshot that is shown.
+    pub fn branch(&self) -> &Branch {
+        &self.branch
+    }
+
+    /// Returns what is shown, for queries of the tree.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     /// Returns how the bucket is shown.
@@ -206,7 +225,7 @@ impl Vfs {
         let losses = self.db.losses();
         let mut change = Some(change);
         let result = write(&mut |tx| {
-            let (operation, is_new) = self.operations.current(tx, self.view, caller, losses)?;
+            let (operation, is_new) = self.operations.current(tx, &self.view, caller, losses)?;
             begun = is_new.then_some(operation);
             change.take().expect("a transaction runs its change once")(tx, operation)
         });
@@ -233,12 +252,12 @@ impl Vfs {
     }
 
     fn require_inode(&self, ino: Ino) -> Result<Inode, FsError> {
-        let found = self.db.glance(|conn| tree::inode(conn, self.view, ino))?;
+        let found = self.db.glance(|conn| tree::inode(conn, &self.view, ino))?;
         Ok(found.ok_or(TreeError::InodeGone(ino))?)
     }
 
     fn require_directory(&self, tx: &Tx<'_>, ino: Ino) -> Result<Inode, FsError> {
-        let found = tree::inode(tx, self.view, ino)?.ok_or(TreeError::InodeGone(ino))?;
+        let found = tree::inode(tx, &self.view, ino)?.ok_or(TreeError::InodeGone(ino))?;
         if found.is_directory() { Ok(found) } else { Err(TreeError::NotADirectory(ino).into()) }
     }
 
@@ -272,7 +291,7 @@ impl Vfs {
             return Ok(());
         }
         self.db.write(|tx| {
-            for blob in tree::purge_transient(tx, self.view, ino)?.unwrap_or_default() {
+            for blob in tree::purge_transient(tx, &self.view, ino)?.unwrap_or_default() {
                 self.store.drop_reference(tx, blob)?;
             }
             Ok::<_, FsError>(())

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::{
+    branch,
     db::{DbError, Doing as _, Tx},
     id::{BranchNumber, BucketId, BucketNumber, Ino},
     tree,
@@ -13,9 +14,6 @@ pub const BUCKET_NAME_BYTES_MAX: usize = 64;
 
 /// How many buckets one node keeps, removed ones included.
 const BUCKETS_MAX: i64 = 10_000;
-
-/// The branch every bucket is born with.
-pub const MAIN: &str = "main";
 
 /// A bucket of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,20 +83,27 @@ pub enum BucketError {
 ///
 /// [`BucketError::BadName`] with the rule.
 pub fn check_name(name: &str) -> Result<(), BucketError> {
-    let rule = if name.is_empty() {
-        "it is empty"
+    match broken_rule(name) {
+        Some(rule) => Err(BucketError::BadName { name: name.into(), rule }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the rule that a name for a bucket, branch or snapshot breaks.
+pub(crate) fn broken_rule(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("it is empty")
     } else if name.len() > BUCKET_NAME_BYTES_MAX {
-        "it has more than 64 bytes"
+        Some("it has more than 64 bytes")
     } else if name.starts_with(['.', '-']) {
-        "it begins with a dot or a dash"
+        Some("it begins with a dot or a dash")
     } else if name.contains(['/', ':', '@']) {
-        "it contains one of / : @"
+        Some("it contains one of / : @")
     } else if name.chars().any(char::is_control) {
-        "it contains a control character"
+        Some("it contains a control character")
     } else {
-        return Ok(());
-    };
-    Err(BucketError::BadName { name: name.into(), rule })
+        None
+    }
 }
 
 /// Creates an empty bucket with its branch `main`, its root directory and the secret of epoch 0.
@@ -129,11 +134,15 @@ pub fn create(tx: &Tx<'_>, name: &str, owner: Owner) -> Result<Bucket, BucketErr
     .doing("creating a bucket")?;
     let number = BucketNumber(tx.last_insert_rowid());
     let root = tx.next_ino()?;
-    tx.prepare_cached("INSERT INTO branches (bucket, name, root) VALUES (?1, ?2, ?3)")
-        .and_then(|mut stmt| stmt.execute(params![number, MAIN, root]))
-        .doing("creating a bucket's branch")?;
+    let born = tx.next_stamp();
+    tx.prepare_cached(
+        "INSERT INTO branches (bucket, name, root, born, born_actor, frozen)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+    )
+    .and_then(|mut stmt| stmt.execute(params![number, branch::MAIN, root, born.hlc, born.actor]))
+    .doing("creating a bucket's branch")?;
     let main = BranchNumber(tx.last_insert_rowid());
-    tree::create_root(tx, main, root, owner)?;
+    tree::create_root(tx, (number, main), (root, born), owner)?;
     find(tx, name)?.ok_or_else(|| BucketError::NotFound { name: name.into() })
 }
 
@@ -153,6 +162,7 @@ pub fn find(conn: &Connection, name: &str) -> Result<Option<Bucket>, DbError> {
         "SELECT ",
         bucket_columns!(),
         " FROM buckets AS b LEFT JOIN branches AS m ON m.bucket = b.number AND m.name = 'main'
+                                     AND m.abandoned_ns IS NULL
          WHERE b.name = ?1 AND b.removed_ns IS NULL"
     ))
     .and_then(|mut stmt| stmt.query_row([name], read).optional())
@@ -169,6 +179,7 @@ pub fn list(conn: &Connection) -> Result<Vec<Bucket>, DbError> {
         "SELECT ",
         bucket_columns!(),
         " FROM buckets AS b LEFT JOIN branches AS m ON m.bucket = b.number AND m.name = 'main'
+                                     AND m.abandoned_ns IS NULL
          ORDER BY b.name, b.number"
     ))
     .and_then(|mut stmt| stmt.query_map([], read)?.collect())
@@ -225,34 +236,45 @@ pub fn restore(tx: &Tx<'_>, name: &str) -> Result<Bucket, BucketError> {
     Ok(Bucket { removed_ns: None, ..newest })
 }
 
-/// Returns the bucket that was last mounted at `path` and is still in use.
+/// Returns the bucket that was last mounted at `path` and is still in use, and which branch of it.
 ///
 /// # Errors
 ///
 /// A failed query.
-pub fn mounted_at(conn: &Connection, path: &[u8]) -> Result<Option<Bucket>, DbError> {
+pub fn mounted_at(
+    conn: &Connection,
+    path: &[u8],
+) -> Result<Option<(Bucket, BranchNumber)>, DbError> {
     conn.prepare_cached(concat!(
         "SELECT ",
         bucket_columns!(),
-        " FROM mount_points AS p JOIN buckets AS b ON b.number = p.bucket
+        ", coalesce(p.branch, m.number) FROM mount_points AS p JOIN buckets AS b ON b.number = p.bucket
          LEFT JOIN branches AS m ON m.bucket = b.number AND m.name = 'main'
+                                     AND m.abandoned_ns IS NULL
          WHERE p.path = ?1 AND b.removed_ns IS NULL"
     ))
-    .and_then(|mut stmt| stmt.query_row([path], read).optional())
+    .and_then(|mut stmt| {
+        stmt.query_row([path], |row| Ok((read(row)?, row.get(7)?))).optional()
+    })
     .doing("finding what was mounted there")
 }
 
-/// Remembers that `path` shows `bucket`, for [`mounted_at`].
+/// Remembers that `path` shows a branch of `bucket`, for [`mounted_at`].
 ///
 /// # Errors
 ///
 /// A failed statement.
-pub fn remember_mount_point(tx: &Tx<'_>, path: &[u8], bucket: BucketNumber) -> Result<(), DbError> {
+pub fn remember_mount_point(
+    tx: &Tx<'_>,
+    path: &[u8],
+    bucket: BucketNumber,
+    branch: BranchNumber,
+) -> Result<(), DbError> {
     tx.prepare_cached(
-        "INSERT INTO mount_points (path, bucket) VALUES (?1, ?2)
-         ON CONFLICT (path) DO UPDATE SET bucket = ?2",
+        "INSERT INTO mount_points (path, bucket, branch) VALUES (?1, ?2, ?3)
+         ON CONFLICT (path) DO UPDATE SET bucket = ?2, branch = ?3",
     )
-    .and_then(|mut stmt| stmt.execute(params![path, bucket]))
+    .and_then(|mut stmt| stmt.execute(params![path, bucket, branch]))
     .doing("remembering a mount point")?;
     Ok(())
 }

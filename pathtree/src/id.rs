@@ -99,7 +99,8 @@ impl Hlc {
     pub fn unix_ns(self) -> i64 {
         let millis = self.0 >> Self::COUNTER_BITS;
         let steps = self.0 & ((1 << Self::COUNTER_BITS) - 1);
-        i64::try_from(millis * 1_000_000 + steps * Self::STEP_NS).unwrap_or(i64::MAX)
+        let whole_ns = millis.saturating_mul(1_000_000);
+        i64::try_from(whole_ns.saturating_add(steps * Self::STEP_NS)).unwrap_or(i64::MAX)
     }
 }
 

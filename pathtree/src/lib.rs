@@ -4,6 +4,7 @@
 //! [`Db::write`], so that a change that spans crates is one transaction.
 
 pub mod boot;
+pub mod branch;
 pub mod bucket;
 mod clock;
 mod db;
@@ -29,9 +30,12 @@ pub use crate::{
 /// The tables of this crate.
 pub const SCHEMA: Schema = Schema {
     owner: "pathtree",
-    migrations: &[Migration {
-        version: 1,
-        name: "tree",
-        sql: include_str!("../migrations/0001-tree.sql"),
-    }],
+    migrations: &[
+        Migration { version: 1, name: "tree", sql: include_str!("../migrations/0001-tree.sql") },
+        Migration {
+            version: 2,
+            name: "branches",
+            sql: include_str!("../migrations/0002-branches.sql"),
+        },
+    ],
 };

@@ -4,6 +4,7 @@
 //! looks at or changes. A change gets a stamp, is written to the log of changes, and keeps what it
 //! supersedes in `past` unless nothing can have seen that.
 
+mod adopt;
 mod attr;
 mod change;
 mod content;
@@ -14,7 +15,9 @@ mod inode;
 mod operation;
 mod purge;
 mod rename;
+mod row;
 mod stats;
+mod view;
 mod withdraw;
 mod xattr;
 
@@ -36,25 +39,7 @@ pub use self::{
     purge::purge_transient,
     rename::{Renamed, exchange, rename},
     stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
+    view::View,
     withdraw::{Withdrawn, withdraw_blob},
     xattr::{XattrEdit, remove_xattr, set_xattr, xattr, xattr_names},
 };
-use crate::id::{BranchNumber, BucketNumber, Ino};
-
-/// What one caller looks at: a branch of a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The bucket.
-    pub bucket: BucketNumber,
-    /// The branch whose versions show.
-    pub branch: BranchNumber,
-    /// Its root directory.
-    pub root: Ino,
-}
-
-impl View {
-    /// Returns the view of a bucket's branch `main`.
-    pub fn main(bucket: &crate::bucket::Bucket) -> Self {
-        Self { bucket: bucket.number, branch: bucket.main, root: bucket.root }
-    }
-}

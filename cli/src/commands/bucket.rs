@@ -14,7 +14,7 @@ use crate::{
     node::Node,
     output::{Show, bytes, grouped, plural, table},
     progress::Progress,
-    target::{BucketName, WirePath},
+    target::WirePath,
     time::{Moment, days_after},
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct BucketInfo {
 
 impl BucketInfo {
     pub(crate) fn of(node: &Node, bucket: &Bucket) -> Result<Self, CliError> {
-        let stats = node.db().read(|conn| tree::stats(conn, View::main(bucket)))?;
+        let stats = node.db().read(|conn| tree::stats(conn, &View::main(bucket)))?;
         Ok(Self {
             name: bucket.name.clone(),
             id: bucket.id.to_string(),
@@ -183,7 +183,7 @@ impl Request for Describe {
     const PATH: &'static str = "/v1/bucket/show";
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<BucketInfo, CliError> {
-        let bucket = node.require_bucket(&BucketName::parse(&self.name)?)?;
+        let bucket = node.require_whole_bucket(&self.name)?;
         BucketInfo::of(node, &bucket)
     }
 }
@@ -212,7 +212,7 @@ impl Request for Rename {
     const PATH: &'static str = "/v1/bucket/rename";
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<Renamed, CliError> {
-        let bucket = node.require_bucket(&BucketName::parse(&self.name)?)?;
+        let bucket = node.require_whole_bucket(&self.name)?;
         node.db().write_durable(|tx| bucket::rename(tx, &bucket.name, &self.new))?;
         Ok(Renamed { name: bucket.name, new: self.new })
     }
@@ -247,7 +247,7 @@ impl Request for Remove {
     const PATH: &'static str = "/v1/bucket/remove";
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<Removed, CliError> {
-        let bucket = node.require_bucket(&BucketName::parse(&self.name)?)?;
+        let bucket = node.require_whole_bucket(&self.name)?;
         if let Some(mounted) = node.mounts().of(bucket.number) {
             return Err(CliError::BucketMounted { bucket: bucket.name, dir: mounted.dir.clone() });
         }
@@ -282,8 +282,7 @@ impl Request for Restore {
     const PATH: &'static str = "/v1/bucket/restore";
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<Restored, CliError> {
-        let name = BucketName::parse(&self.name)?.bucket;
-        let bucket = node.db().write_durable(|tx| bucket::restore(tx, &name))?;
+        let bucket = node.db().write_durable(|tx| bucket::restore(tx, &self.name))?;
         Ok(Restored { name: bucket.name })
     }
 }

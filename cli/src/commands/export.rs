@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use tesfs_fs::FileKind;
-use tesfs_pathtree::tree::{self, View};
+use tesfs_pathtree::tree;
 
 use super::import::copied_line;
 use crate::{
@@ -60,13 +60,14 @@ impl Request for Export {
             return Err(CliError::DestInMount { path: dest });
         }
         let place = node.place(&self.source)?;
-        let vfs = node.trees().for_command(&place.bucket)?;
+        let vfs = node.trees().for_command(&place.shown)?;
         let from = place.require(&vfs)?;
         let whole = place.names.is_empty();
         let bytes_total = match (whole, from.kind) {
             (_, FileKind::File) => from.size,
             (true, _) => {
-                node.db().read(|conn| tree::stats(conn, View::main(&place.bucket)))?.live_bytes
+                let view = node.view(&place.shown)?;
+                node.db().read(|conn| tree::stats(conn, &view))?.live_bytes
             }
             (false, _) => 0,
         };

@@ -22,6 +22,7 @@ use crate::{
     output::{Show, bytes, plural},
     place::{Place, owner},
     progress::Progress,
+    shown::ShownError,
     target::{Target, WirePath},
     transfer::{CopyIn, Counts, LeftOut},
 };
@@ -97,13 +98,20 @@ impl Request for Import {
             forbidden.push(dir);
         }
         let mut place = node.place(&self.dest)?;
-        if let Some(mounted) = node.mounts().of(place.bucket.number)
+        if place.shown.is_past() {
+            return Err(ShownError::Past {
+                shown: place.shown.name(),
+                branch: place.shown.branch.name,
+            }
+            .into());
+        }
+        if let Some(mounted) = node.mounts().of_branch(place.shown.branch.number)
             && mounted.wish.read_only
         {
             let dir = mounted.dir.clone();
-            return Err(CliError::BucketReadOnly { bucket: place.bucket.name, dir });
+            return Err(CliError::BucketReadOnly { bucket: place.shown.name(), dir });
         }
-        let vfs = node.trees().for_command(&place.bucket)?;
+        let vfs = node.trees().for_command(&place.shown)?;
         let total = AtomicU64::new(0);
         let mut copy = CopyIn::new(&vfs, progress, &forbidden, &total);
         if found.is_dir() {
@@ -117,7 +125,7 @@ impl Request for Import {
         let (counts, left_out) = (copy.counts, copy.left_out);
         // An import is done when it is on the disk, hashed: its source may be deleted next.
         node.settle()?;
-        Ok(ImportAnswer { bucket: place.bucket.name.clone(), path: place.path(), counts, left_out })
+        Ok(ImportAnswer { bucket: place.shown.name(), path: place.path(), counts, left_out })
     }
 }
 
@@ -192,7 +200,7 @@ fn ensure_directory(vfs: &Vfs, place: &Place, names: &[Name]) -> Result<Ino, Cli
         };
         if at.kind != FileKind::Directory {
             return Err(CliError::NotADirectory {
-                bucket: place.bucket.name.clone(),
+                bucket: place.shown.name(),
                 path: crate::place::join(&names[..=depth]),
             });
         }

@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tesfs_fs::{VfsOptions, fuse};
-use tesfs_pathtree::bucket::{self, Bucket, BucketError};
+use tesfs_pathtree::{
+    branch,
+    bucket::{self, Bucket, BucketError},
+};
 
 use super::bucket::root_owner;
 use crate::{
@@ -20,6 +23,7 @@ use crate::{
     node::{MountWish, Node},
     output::Show,
     progress::Progress,
+    shown::Shown,
     target::{BucketName, WirePath},
 };
 
@@ -84,8 +88,12 @@ impl Show for MountAnswer {
     fn show(&self) -> String {
         let new = if self.new_bucket { "new bucket" } else { "bucket" };
         let read_only = if self.read_only { ", read-only" } else { "" };
+        let branch = match self.branch.as_str() {
+            branch::MAIN => String::new(),
+            branch => format!(", branch '{branch}',"),
+        };
         format!(
-            "{new} '{}' is at {} ({}{read_only}); `tesfs umount {}` takes it away",
+            "{new} '{}'{branch} is at {} ({}{read_only}); `tesfs umount {}` takes it away",
             self.bucket, self.dir, self.mode, self.dir
         )
     }
@@ -104,24 +112,24 @@ impl Request for Mount {
         }
         // Before a bucket is made for it; the mount itself looks again.
         fuse::require_mountable(&dir)?;
-        let (bucket, new_bucket) = self.bucket(node, &dir)?;
-        if let Some(elsewhere) = node.mounts().of(bucket.number) {
+        let (shown, new_bucket) = self.shown(node, &dir)?;
+        if let Some(elsewhere) = node.mounts().of_branch(shown.branch.number) {
             let dir = elsewhere.dir.clone();
-            return Err(CliError::BucketMounted { bucket: bucket.name, dir });
+            return Err(CliError::BucketMounted { bucket: shown.name(), dir });
         }
-        let starting = node.mounts().begin(&bucket, &dir)?;
+        let starting = node.mounts().begin(&shown, &dir)?;
         let options =
             VfsOptions { read_only: self.wish.read_only, shared_writes: self.wish.shared_writes };
         let now_ns = node.clock().now_ns();
         let started = node
             .trees()
-            .for_mount(&bucket, options)
-            .and_then(|vfs| node.mounts().start(&bucket, vfs, &dir, self.wish, now_ns));
+            .for_mount(&shown, options)
+            .and_then(|vfs| node.mounts().start(&shown, vfs, &dir, self.wish, now_ns));
         let mounted = match started {
             Ok(mounted) => mounted,
             Err(err) => {
                 if new_bucket {
-                    node.db().write(|tx| bucket::remove(tx, &bucket.name))?;
+                    node.db().write(|tx| bucket::remove(tx, &shown.bucket.name))?;
                 }
                 return Err(err);
             }
@@ -132,15 +140,16 @@ impl Request for Mount {
                 .say(format!("{} was left mounted by a node that died: cleaned", dir.display()));
         }
         node.db().write(|tx| {
-            bucket::remember_mount_point(tx, dir.as_os_str().as_bytes(), bucket.number)
+            let path = dir.as_os_str().as_bytes();
+            bucket::remember_mount_point(tx, path, shown.bucket.number, shown.branch.number)
         })?;
-        tracing::info!(bucket = bucket.name, dir = %dir.display(), mode = mounted.mode(), "mounted");
+        tracing::info!(bucket = shown.name(), dir = %dir.display(), mode = mounted.mode(), "mounted");
         Ok(MountAnswer {
-            bucket: bucket.name,
-            branch: bucket::MAIN.to_owned(),
+            read_only: mounted.wish.read_only || shown.is_past(),
+            bucket: shown.bucket.name,
+            branch: shown.branch.name,
             dir: WirePath(dir),
             mode: mounted.mode(),
-            read_only: mounted.wish.read_only,
             new_bucket,
             node_pid: std::process::id(),
         })
@@ -166,22 +175,34 @@ impl Mount {
         Ok(())
     }
 
-    /// The bucket to show, and whether it was made for this.
-    fn bucket(&self, node: &Node, dir: &Path) -> Result<(Bucket, bool), CliError> {
+    /// What to show, and whether a bucket was made for this.
+    fn shown(&self, node: &Node, dir: &Path) -> Result<(Shown, bool), CliError> {
         if let Some(name) = &self.bucket {
-            return Ok((node.require_bucket(name)?, false));
+            return Ok((node.shown(name)?, false));
         }
         let path = dir.as_os_str().as_bytes();
-        if let Some(bucket) = node.db().read(|conn| bucket::mounted_at(conn, path))? {
-            return Ok((bucket, false));
+        if let Some((bucket, branch)) = node.db().read(|conn| bucket::mounted_at(conn, path))? {
+            let branch = node.db().read(|conn| branch::by_number(conn, branch))?;
+            let branch = match branch.filter(|branch| branch.abandoned_ns.is_none()) {
+                Some(branch) => branch,
+                None => node.require_branch(&bucket, None)?,
+            };
+            return Ok((Shown { bucket, branch, at: None }, false));
         }
-        let name = bucket_name_for(dir)?;
-        if let Some(bucket) = node.db().read(|conn| bucket::find(conn, &name))? {
-            return Ok((bucket, false));
-        }
-        let bucket = node.db().write(|tx| bucket::create(tx, &name, root_owner()))?;
-        Ok((bucket, true))
+        let (bucket, is_new) = named_after(node, dir)?;
+        let branch = node.require_branch(&bucket, None)?;
+        Ok((Shown { bucket, branch, at: None }, is_new))
     }
+}
+
+/// The bucket named after a folder, and whether it was made for this.
+fn named_after(node: &Node, dir: &Path) -> Result<(Bucket, bool), CliError> {
+    let name = bucket_name_for(dir)?;
+    if let Some(bucket) = node.db().read(|conn| bucket::find(conn, &name))? {
+        return Ok((bucket, false));
+    }
+    let bucket = node.db().write(|tx| bucket::create(tx, &name, root_owner()))?;
+    Ok((bucket, true))
 }
 
 /// Makes a bucket's name of a folder's: lower case, and without what a name may not have.

@@ -92,7 +92,7 @@ impl Request for Status {
         let mounts = node.mounts().all().into_iter().map(|mounted| MountInfo {
             dir: mounted.dir.as_path().into(),
             bucket: mounted.bucket_name(&known),
-            branch: tesfs_pathtree::bucket::MAIN.to_owned(),
+            branch: mounted.shown.branch.name.clone(),
             mode: mounted.mode(),
             read_only: mounted.wish.read_only,
             since: Moment(mounted.since_ns),

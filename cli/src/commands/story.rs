@@ -62,7 +62,7 @@ impl Request for Story {
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<StoryAnswer, CliError> {
         let place = node.place(&self.target)?;
-        let vfs = node.trees().for_command(&place.bucket)?;
+        let vfs = node.trees().for_command(&place.shown)?;
         let found = place.require(&vfs)?;
         let file = match found.kind {
             FileKind::File => {
@@ -84,7 +84,7 @@ impl Request for Story {
             _ => None,
         };
         Ok(StoryAnswer {
-            bucket: place.bucket.name.clone(),
+            bucket: place.shown.name(),
             path: place.path(),
             kind: kind_word(found.kind).to_owned(),
             ino: found.ino.0,

@@ -1,7 +1,7 @@
 //! Checks that what is kept is sound.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,10 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tesfs_blobs::{Finding, Problem, Progress as BlobProgress, VerifyDepth};
-use tesfs_pathtree::{
-    BlobNumber, CheckDepth,
-    tree::{self, View},
-};
+use tesfs_pathtree::{BlobNumber, CheckDepth, branch, tree};
 
 use crate::{
     control::Request,
@@ -23,6 +20,7 @@ use crate::{
     output::{Show, bytes, plural},
     place::Place,
     progress::{Progress, Step},
+    shown::Shown,
     target::Target,
     walk::visit_files,
 };
@@ -130,13 +128,24 @@ fn verify_database(
     for problem in node.db().check(depth)? {
         answer.add("the database", problem);
     }
-    for bucket in node.buckets()? {
-        let stray = node.db().read(|conn| tree::stray_edges(conn, View::main(&bucket)))?;
-        for ino in stray {
-            answer.add(format!("bucket '{}'", bucket.name), format!("inode {ino} hangs nowhere"));
+    for shown in every_branch(node)? {
+        let view = node.view(&shown)?;
+        for ino in node.db().read(|conn| tree::stray_edges(conn, &view))? {
+            answer.add(format!("bucket '{}'", shown.name()), format!("inode {ino} hangs nowhere"));
         }
     }
     Ok(())
+}
+
+/// Every branch and snapshot of every bucket, the removed and abandoned ones included.
+fn every_branch(node: &Node) -> Result<Vec<Shown>, CliError> {
+    let mut every = Vec::new();
+    for bucket in node.buckets()? {
+        for branch in node.db().read(|conn| branch::list(conn, &bucket))? {
+            every.push(Shown { bucket: bucket.clone(), branch, at: None });
+        }
+    }
+    Ok(every)
 }
 
 /// Every version's blob must have a row.
@@ -211,18 +220,21 @@ fn verify_blobs(
     Ok(())
 }
 
-/// Finds the files whose current version a blob is.
+/// Finds the files whose current version a blob is, on the first branch that shows it.
 fn names_of(
     node: &Arc<Node>,
     mut wanted: HashMap<BlobNumber, Vec<String>>,
     progress: &Progress,
 ) -> Result<HashMap<BlobNumber, Vec<String>>, CliError> {
-    for bucket in node.buckets()? {
-        let vfs = node.trees().for_command(&bucket)?;
-        let place = Place { bucket, names: Vec::new(), wants_directory: true };
+    for shown in every_branch(node)? {
+        let vfs = node.trees().for_command(&shown)?;
+        let found: HashSet<BlobNumber> =
+            wanted.iter().filter(|(_, names)| !names.is_empty()).map(|(blob, _)| *blob).collect();
+        let place = Place { shown, names: Vec::new(), wants_directory: true };
         visit_files(node, &vfs, &place, progress, |visited| {
-            if let Some(names) = visited.blob.and_then(|blob| wanted.get_mut(&blob)) {
-                names.push(format!("{}:{}", place.bucket.name, visited.path));
+            let blob = visited.blob.filter(|blob| !found.contains(blob));
+            if let Some(names) = blob.and_then(|blob| wanted.get_mut(&blob)) {
+                names.push(format!("{}:{}", place.shown.name(), visited.path));
             }
             Ok(())
         })?;
@@ -237,7 +249,7 @@ fn verify_place(
     progress: &Progress,
     answer: &mut VerifyAnswer,
 ) -> Result<(), CliError> {
-    let vfs = node.trees().for_command(&place.bucket)?;
+    let vfs = node.trees().for_command(&place.shown)?;
     visit_files(node, &vfs, place, progress, |visited| {
         answer.checked += 1;
         answer.bytes += visited.size_bytes;
@@ -249,7 +261,7 @@ fn verify_place(
             bytes_total: 0,
             current: visited.path.clone(),
         })?;
-        let what = format!("{}:{}", place.bucket.name, visited.path);
+        let what = format!("{}:{}", place.shown.name(), visited.path);
         let Some(blob) = visited.blob else {
             if visited.size_bytes > 0 {
                 answer.add(what, "it has a size and no bytes");

@@ -15,10 +15,10 @@ use tesfs_fs::{
     Vfs,
     fuse::{Mount, MountOptions, Passthrough, Unmount, Unmounted},
 };
-use tesfs_pathtree::{BucketNumber, bucket::Bucket};
+use tesfs_pathtree::{BranchNumber, BucketNumber, bucket::Bucket};
 use tokio::sync::watch;
 
-use crate::{error::CliError, output::plural, progress::Progress};
+use crate::{error::CliError, output::plural, progress::Progress, shown::Shown};
 
 /// How often a wait for open files looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -37,7 +37,7 @@ pub(crate) struct MountWish {
 
 /// One folder that shows a bucket.
 pub(crate) struct Mounted {
-    pub(crate) bucket: Bucket,
+    pub(crate) shown: Shown,
     pub(crate) dir: PathBuf,
     pub(crate) wish: MountWish,
     pub(crate) since_ns: i64,
@@ -60,8 +60,8 @@ impl Mounted {
 
     /// The bucket's name as it is now among the `known` ones: it may have been renamed since.
     pub(crate) fn bucket_name(&self, known: &[Bucket]) -> String {
-        let now = known.iter().find(|bucket| bucket.number == self.bucket.number);
-        now.unwrap_or(&self.bucket).name.clone()
+        let now = known.iter().find(|bucket| bucket.number == self.shown.bucket.number);
+        now.unwrap_or(&self.shown.bucket).name.clone()
     }
 
     /// Files open through the folder.
@@ -88,7 +88,7 @@ pub(crate) struct Mounts {
     all: Mutex<Vec<Arc<Mounted>>>,
     /// Those that are being mounted: the kernel may show them before they are in the list.
     /// Protects this list only; taken before `all`.
-    starting: Mutex<Vec<(BucketNumber, PathBuf)>>,
+    starting: Mutex<Vec<(BranchNumber, PathBuf)>>,
     /// How many there are, for whoever waits for an end.
     count: watch::Sender<usize>,
 }
@@ -100,38 +100,37 @@ impl Default for Mounts {
     }
 }
 
-/// The right to mount one bucket at one folder, until it is dropped.
+/// The right to mount one branch at one folder, until it is dropped.
 pub(crate) struct Starting {
     mounts: Arc<Mounts>,
-    bucket: BucketNumber,
+    branch: BranchNumber,
+    dir: PathBuf,
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        self.mounts.lock_starting().retain(|(bucket, _)| *bucket != self.bucket);
+        let own = (self.branch, &self.dir);
+        self.mounts.lock_starting().retain(|(branch, dir)| (*branch, dir) != own);
     }
 }
 
 impl Mounts {
-    /// Keeps everybody else from mounting `bucket`, or anything at `dir`, meanwhile.
+    /// Keeps everybody else from mounting the same branch, or anything at `dir`, meanwhile.
     ///
     /// # Errors
     ///
     /// Somebody is at it, or was faster.
-    pub(crate) fn begin(
-        self: &Arc<Self>,
-        bucket: &Bucket,
-        dir: &Path,
-    ) -> Result<Starting, CliError> {
+    pub(crate) fn begin(self: &Arc<Self>, shown: &Shown, dir: &Path) -> Result<Starting, CliError> {
         let mut starting = self.lock_starting();
-        let taken = starting.iter().any(|(other, at)| *other == bucket.number || at == dir)
+        let branch = shown.branch.number;
+        let taken = starting.iter().any(|(other, at)| *other == branch || at == dir)
             || self.at(dir).is_some()
-            || self.of(bucket.number).is_some();
+            || self.of_branch(branch).is_some();
         if taken {
-            return Err(CliError::BucketBusy { bucket: bucket.name.clone() });
+            return Err(CliError::BucketBusy { bucket: shown.name() });
         }
-        starting.push((bucket.number, dir.to_owned()));
-        Ok(Starting { mounts: Arc::clone(self), bucket: bucket.number })
+        starting.push((branch, dir.to_owned()));
+        Ok(Starting { mounts: Arc::clone(self), branch, dir: dir.to_owned() })
     }
 
     /// Mounts `vfs` at `dir` and keeps it until it is taken away, by whomever.
@@ -141,7 +140,7 @@ impl Mounts {
     /// What the kernel or the folder objects to.
     pub(crate) fn start(
         self: &Arc<Self>,
-        bucket: &Bucket,
+        shown: &Shown,
         vfs: Arc<Vfs>,
         dir: &Path,
         wish: MountWish,
@@ -154,11 +153,11 @@ impl Mounts {
             dev: wish.dev,
             passthrough: if wish.cached { Passthrough::Off } else { Passthrough::Auto },
             threads: wish.threads,
-            fs_name: format!("tesfs:{}", bucket.name),
+            fs_name: format!("tesfs:{}", shown.name()),
         };
         let mount = Mount::start(&vfs, dir, &options)?;
         let mounted = Arc::new(Mounted {
-            bucket: bucket.clone(),
+            shown: shown.clone(),
             dir: dir.to_owned(),
             wish,
             since_ns: now_ns,
@@ -180,7 +179,7 @@ impl Mounts {
         let (mounts, mounted) = (Arc::clone(self), Arc::clone(mounted));
         let watch = move || {
             mounted.mount.wait();
-            tracing::info!(dir = %mounted.dir.display(), bucket = mounted.bucket.name, "unmounted");
+            tracing::info!(dir = %mounted.dir.display(), bucket = mounted.shown.name(), "unmounted");
             let mut all = mounts.lock();
             all.retain(|one| !Arc::ptr_eq(one, &mounted));
             // The bucket is closed before anybody hears that its folder is gone.
@@ -213,18 +212,27 @@ impl Mounts {
         self.all().into_iter().find(|mounted| mounted.dir == dir)
     }
 
-    /// The folder that shows `bucket`, or still did when it was detached.
+    /// A folder that shows a branch of `bucket`, or still did when it was detached: that of
+    /// `main` before others.
     pub(crate) fn of(&self, bucket: BucketNumber) -> Option<Arc<Mounted>> {
-        self.lock().iter().find(|mounted| mounted.bucket.number == bucket).cloned()
+        let all = self.lock();
+        let of_bucket = all.iter().filter(|mounted| mounted.shown.bucket.number == bucket);
+        of_bucket.min_by_key(|mounted| mounted.shown.branch.number).cloned()
     }
 
-    /// The bucket whose folder holds `path`, and the path from its root.
-    pub(crate) fn holding(&self, path: &Path) -> Option<(BucketNumber, PathBuf)> {
+    /// The folder that shows a branch, or still did when it was detached.
+    pub(crate) fn of_branch(&self, branch: BranchNumber) -> Option<Arc<Mounted>> {
+        self.lock().iter().find(|mounted| mounted.shown.branch.number == branch).cloned()
+    }
+
+    /// The folder that holds `path`, and the path from its root.
+    pub(crate) fn holding(&self, path: &Path) -> Option<(Arc<Mounted>, PathBuf)> {
         let holders = self.all().into_iter().filter(|mounted| path.starts_with(&mounted.dir));
         // A folder can be mounted inside another one: the innermost holds the path.
         let innermost = holders.max_by_key(|mounted| mounted.dir.components().count())?;
         let rest = path.strip_prefix(&innermost.dir).ok()?;
-        Some((innermost.bucket.number, rest.to_owned()))
+        let rest = rest.to_owned();
+        Some((innermost, rest))
     }
 
     /// How many folders there are, and every change of that.
@@ -279,7 +287,7 @@ impl Mounts {
         }
     }
 
-    fn lock_starting(&self) -> MutexGuard<'_, Vec<(BucketNumber, PathBuf)>> {
+    fn lock_starting(&self) -> MutexGuard<'_, Vec<(BranchNumber, PathBuf)>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,4 @@
-//! The open buckets of a node: one [`Vfs`] each, shared by its mount and by commands.
+//! The open branches of a node: one [`Vfs`] each, shared by its mount and by commands.
 
 use std::{
     collections::HashMap,
@@ -7,13 +7,13 @@ use std::{
 
 use tesfs_blobs::Store;
 use tesfs_fs::{Settler, Vfs, VfsOptions};
-use tesfs_pathtree::{BucketNumber, Db, bucket::Bucket};
+use tesfs_pathtree::{BranchNumber, BucketNumber, Db, Hlc};
 
-use crate::error::CliError;
+use crate::{error::CliError, shown::Shown};
 
-/// Every bucket that is open.
+/// Every branch that is open.
 ///
-/// A bucket is open once at most: its drafts live in its [`Vfs`], and two of them would not see
+/// A branch is open once at most: its drafts live in its [`Vfs`], and two of them would not see
 /// each other's writers.
 pub(crate) struct Trees {
     db: Arc<Db>,
@@ -24,7 +24,8 @@ pub(crate) struct Trees {
     open: Mutex<OpenTrees>,
 }
 
-type OpenTrees = HashMap<BucketNumber, Weak<Vfs>>;
+/// By branch, and the reading it is shown as of.
+type OpenTrees = HashMap<(BranchNumber, Option<Hlc>), Weak<Vfs>>;
 
 impl Trees {
     pub(crate) fn new(db: &Arc<Db>, store: &Arc<Store>, settler: &Arc<Settler>) -> Self {
@@ -41,53 +42,57 @@ impl Trees {
         drop(self.settler.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Opens `bucket` for a command: as its mount has it, else writable and unchecked.
-    pub(crate) fn for_command(&self, bucket: &Bucket) -> Result<Arc<Vfs>, CliError> {
+    /// Opens a branch for a command: as its mount has it, else writable and unchecked.
+    pub(crate) fn for_command(&self, shown: &Shown) -> Result<Arc<Vfs>, CliError> {
         let mut open = self.lock();
-        if let Some(vfs) = open.get(&bucket.number).and_then(Weak::upgrade) {
+        if let Some(vfs) = open.get(&key(shown)).and_then(Weak::upgrade) {
             return Ok(vfs);
         }
-        self.begin(&mut open, bucket, VfsOptions::default())
+        self.begin(&mut open, shown, VfsOptions::default())
     }
 
-    /// Opens `bucket` for a mount with `options`.
+    /// Opens a branch for a mount with `options`.
     ///
     /// # Errors
     ///
-    /// A command has the bucket open with other options.
+    /// A command has it open with other options.
     pub(crate) fn for_mount(
         &self,
-        bucket: &Bucket,
+        shown: &Shown,
         options: VfsOptions,
     ) -> Result<Arc<Vfs>, CliError> {
         let mut open = self.lock();
-        if let Some(vfs) = open.get(&bucket.number).and_then(Weak::upgrade) {
-            if same(vfs.options(), &options) {
+        if let Some(vfs) = open.get(&key(shown)).and_then(Weak::upgrade) {
+            if same(vfs.options(), &options, shown) {
                 return Ok(vfs);
             }
-            return Err(CliError::BucketBusy { bucket: bucket.name.clone() });
+            return Err(CliError::BucketBusy { bucket: shown.name() });
         }
-        self.begin(&mut open, bucket, options)
+        self.begin(&mut open, shown, options)
     }
 
-    /// Says whether a mount or a command has the bucket open.
+    /// Says whether a mount or a command has any branch of the bucket open.
     pub(crate) fn is_open(&self, bucket: BucketNumber) -> bool {
-        self.lock().get(&bucket).is_some_and(|vfs| vfs.strong_count() > 0)
+        let open: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        open.iter().any(|vfs| vfs.bucket().number == bucket)
     }
 
     fn begin(
         &self,
         open: &mut OpenTrees,
-        bucket: &Bucket,
+        shown: &Shown,
         options: VfsOptions,
     ) -> Result<Arc<Vfs>, CliError> {
-        let vfs = Vfs::new(Arc::clone(&self.db), Arc::clone(&self.store), bucket, &options)
-            .map_err(|source| CliError::tree("opening the bucket", bucket.name.clone(), source))?;
+        open.retain(|_, vfs| vfs.strong_count() > 0);
+        let (db, store) = (Arc::clone(&self.db), Arc::clone(&self.store));
+        let Shown { bucket, branch, at } = shown;
+        let vfs = Vfs::new(db, store, (bucket, branch, *at), &options)
+            .map_err(|source| CliError::tree("opening the bucket", shown.name(), source))?;
         let settler = self.settler.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(settler) = settler.as_ref() {
             settler.watch(&vfs);
         }
-        open.insert(bucket.number, Arc::downgrade(&vfs));
+        open.insert(key(shown), Arc::downgrade(&vfs));
         Ok(vfs)
     }
 
@@ -96,6 +101,12 @@ impl Trees {
     }
 }
 
-fn same(a: &VfsOptions, b: &VfsOptions) -> bool {
-    (a.read_only, a.shared_writes) == (b.read_only, b.shared_writes)
+fn key(shown: &Shown) -> (BranchNumber, Option<Hlc>) {
+    (shown.branch.number, shown.at)
+}
+
+/// Says whether a mount with the options `asked` may share what is open.
+fn same(open: &VfsOptions, asked: &VfsOptions, shown: &Shown) -> bool {
+    let read_only = asked.read_only || shown.is_past();
+    (open.read_only, open.shared_writes) == (read_only, asked.shared_writes)
 }

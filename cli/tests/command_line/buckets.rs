@@ -37,7 +37,7 @@ fn a_taken_name_a_bad_name_and_an_unknown_one_are_refused() {
     insta::assert_snapshot!("bucket_bad_name", bench.refused(2, &["bucket", "create", "a/b"]));
     insta::assert_snapshot!("bucket_unknown", bench.refused(3, &["bucket", "show", "fotos"]));
     insta::assert_snapshot!("bucket_strange", bench.refused(3, &["bucket", "remove", "zzz"]));
-    insta::assert_snapshot!("bucket_branch", bench.refused(3, &["bucket", "show", "photos@try"]));
+    insta::assert_snapshot!("bucket_branch", bench.refused(2, &["bucket", "show", "photos@try"]));
     insta::assert_snapshot!("bucket_never", bench.refused(3, &["bucket", "restore", "never"]));
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test builds on fails like the test itself")]
 
 mod bench;
+mod branches;
 mod buckets;
 mod config;
 mod copies;

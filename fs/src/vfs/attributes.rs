@@ -115,7 +115,7 @@ impl Vfs {
         }
         let edit = AttributeEdit { permissions: Some(left), ..AttributeEdit::default() };
         self.change(caller, |tx, operation| {
-            tree::set_attributes(tx, self.view, operation, ino, &edit)?;
+            tree::set_attributes(tx, &self.view, operation, ino, &edit)?;
             Ok(())
         })
     }
@@ -158,13 +158,13 @@ impl Vfs {
             return Ok(());
         }
         let changed = self.change(caller, |tx, operation| {
-            let inode = tree::inode(tx, self.view, ino)?.ok_or(TreeError::InodeGone(ino))?;
+            let inode = tree::inode(tx, &self.view, ino)?.ok_or(TreeError::InodeGone(ino))?;
             let owner_changes = edit.uid.is_some() || edit.gid.is_some();
             if owner_changes && edit.permissions.is_none() && !inode.is_directory() {
                 let left = without_privileges(inode.mode);
                 edit.permissions = (left != inode.mode).then_some(left);
             }
-            Ok(tree::set_attributes(tx, self.view, operation, ino, &edit)?)
+            Ok(tree::set_attributes(tx, &self.view, operation, ino, &edit)?)
         })?;
         if let Some(line) = self.lines.find(ino) {
             line.lock().lends_privileges = lends_privileges(changed.mode);

@@ -33,7 +33,7 @@ impl Vfs {
             return self.hidden.lookup(self.root(), parent, name);
         }
         self.live_attributes(|| {
-            let found = self.db.glance(|conn| tree::lookup(conn, self.view, parent, name))?;
+            let found = self.db.glance(|conn| tree::lookup(conn, &self.view, parent, name))?;
             Ok(found.ok_or_else(|| TreeError::EdgeNotFound { parent, name: name.clone() })?)
         })
     }
@@ -77,7 +77,7 @@ impl Vfs {
         self.change(caller, |tx, operation| {
             let parent = self.require_directory(tx, parent)?;
             let new = self.new_inode(caller, &parent, what, mode)?;
-            let made = tree::create(tx, self.view, operation, &parent, name, &new)?;
+            let made = tree::create(tx, &self.view, operation, &parent, name, &new)?;
             Ok(Attributes::from(&made))
         })
     }
@@ -128,7 +128,7 @@ impl Vfs {
         }
         let linked = self.change(caller, |tx, operation| {
             let parent = self.require_directory(tx, parent)?;
-            match tree::link(tx, self.view, operation, ino, &parent, name) {
+            match tree::link(tx, &self.view, operation, ino, &parent, name) {
                 Err(TreeError::IsADirectory(ino)) => Err(FsError::NotPermitted(ino)),
                 other => Ok(other?),
             }
@@ -145,7 +145,7 @@ impl Vfs {
         self.refuse_hidden(parent, name)?;
         self.delete(caller, |tx, operation| {
             let left =
-                tree::unlink(tx, self.view, operation, parent, name, |ino| self.is_held(ino))?;
+                tree::unlink(tx, &self.view, operation, parent, name, |ino| self.is_held(ino))?;
             for blob in left.dropped {
                 self.store.drop_reference(tx, blob)?;
             }
@@ -163,7 +163,7 @@ impl Vfs {
     pub fn rmdir(&self, caller: &Caller, parent: Ino, name: &Name) -> Result<(), FsError> {
         self.refuse_hidden(parent, name)?;
         self.delete(caller, |tx, operation| {
-            tree::remove_directory(tx, self.view, operation, parent, name)?;
+            tree::remove_directory(tx, &self.view, operation, parent, name)?;
             Ok(())
         })
     }
@@ -187,13 +187,13 @@ impl Vfs {
             let to = self.require_directory(tx, new_parent)?;
             match mode {
                 RenameMode::Exchange => {
-                    tree::exchange(tx, self.view, operation, (parent, name), (&to, new_name))?;
+                    tree::exchange(tx, &self.view, operation, (parent, name), (&to, new_name))?;
                     return Ok(());
                 }
                 RenameMode::NoReplace => self.require_free(tx, new_parent, new_name)?,
                 RenameMode::Replace => {}
             }
-            let renamed = tree::rename(tx, self.view, operation, (parent, name), (&to, new_name))?;
+            let renamed = tree::rename(tx, &self.view, operation, (parent, name), (&to, new_name))?;
             if let Some((replaced, nlink)) = renamed.replaced {
                 self.note_unlinked(replaced, nlink);
             }
@@ -210,7 +210,7 @@ impl Vfs {
         if hidden::is_hidden(directory) {
             return self.hidden.list(directory);
         }
-        let listed = self.db.read(|conn| tree::list(conn, self.view, directory))?;
+        let listed = self.db.read(|conn| tree::list(conn, &self.view, directory))?;
         Ok(listed
             .into_iter()
             .map(|entry| DirectoryEntry {
@@ -250,11 +250,11 @@ impl Vfs {
     ///
     /// A failed query.
     pub fn names(&self, ino: Ino) -> Result<Vec<(Ino, Name)>, FsError> {
-        Ok(self.db.glance(|conn| tree::names(conn, self.view, ino))?)
+        Ok(self.db.glance(|conn| tree::names(conn, &self.view, ino))?)
     }
 
     fn require_free(&self, tx: &Tx<'_>, parent: Ino, name: &Name) -> Result<(), FsError> {
-        match tree::lookup(tx, self.view, parent, name)? {
+        match tree::lookup(tx, &self.view, parent, name)? {
             Some(_) => Err(TreeError::EdgeExists { parent, name: name.clone() }.into()),
             None => Ok(()),
         }

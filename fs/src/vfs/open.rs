@@ -91,7 +91,7 @@ impl Vfs {
         let inode = self.change_ahead(caller, |tx, operation| {
             let parent = self.require_directory(tx, parent)?;
             let new = self.new_inode(caller, &parent, &MakeInode::File, mode)?;
-            Ok(tree::create(tx, self.view, operation, &parent, name, &new)?)
+            Ok(tree::create(tx, &self.view, operation, &parent, name, &new)?)
         })?;
         self.hold(inode.ino);
         let line = self.lines.join(inode.ino, || {

@@ -42,7 +42,7 @@ impl Operations {
     pub(super) fn current(
         &self,
         tx: &Tx<'_>,
-        view: View,
+        view: &View,
         caller: &Caller,
         losses: u64,
     ) -> Result<(OperationId, bool), FsError> {

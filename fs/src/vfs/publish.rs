@@ -130,7 +130,7 @@ impl Vfs {
             _ => None,
         };
         let stored = self.change(caller, |tx, operation| {
-            let inode = tree::inode(tx, self.view, line.ino)?;
+            let inode = tree::inode(tx, &self.view, line.ino)?;
             let is_nameless = inode.ok_or(TreeError::InodeGone(line.ino))?.nlink == 0;
             // What is written in place is published all the same: history must not claim bytes
             // that are no longer there.
@@ -142,11 +142,11 @@ impl Vfs {
             let blob = store_bytes(&self.store, tx, state, &bytes)?;
             let content = NewContent { size: bytes.size(), blob, mtime_ns };
             let own = self.replaceable(tx, state.own, &bytes, blob)?.map(|own| own.version);
-            let published = tree::publish(tx, self.view, operation, line.ino, &content, own)?;
+            let published = tree::publish(tx, &self.view, operation, line.ino, &content, own)?;
             self.settle_references(tx, blob, own_blob, published.dropped)?;
             if let Some(atime_ns) = state.times.atime_ns {
                 let edit = AttributeEdit { atime_ns: Some(atime_ns), ..AttributeEdit::default() };
-                tree::set_attributes(tx, self.view, operation, line.ino, &edit)?;
+                tree::set_attributes(tx, &self.view, operation, line.ino, &edit)?;
             }
             if let Some(synced) = &state.synced {
                 self.store.forget_draft(tx, synced.file.number())?;

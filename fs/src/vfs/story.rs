@@ -68,7 +68,7 @@ impl Vfs {
             None => false,
         };
         self.db.read(|conn| {
-            let contents = tree::contents(conn, self.view, ino)?;
+            let contents = tree::contents(conn, &self.view, ino)?;
             let mut versions = Vec::with_capacity(contents.len());
             for (nth, content) in contents.iter().enumerate() {
                 let row = content.blob.map(|blob| self.store.row(conn, blob)).transpose()?;

@@ -80,7 +80,7 @@ impl Vfs {
         // Held all the while: nothing takes the place of the version that is being synced.
         let mut state = line.as_ref().map(|line| line.lock());
         let (version, row) = self.db.read(|conn| {
-            let inode = tree::inode(conn, self.view, ino)?;
+            let inode = tree::inode(conn, &self.view, ino)?;
             let blob = inode.as_ref().and_then(|inode| inode.blob);
             let row = blob.map(|blob| self.store.row(conn, blob)).transpose()?;
             Ok::<_, FsError>((inode.map(|inode| inode.content), row.flatten()))

@@ -27,7 +27,7 @@ impl Vfs {
         if hidden::is_hidden(ino) {
             return Err(missing().into());
         }
-        let value = self.db.glance(|conn| tree::xattr(conn, self.view, ino, name))?;
+        let value = self.db.glance(|conn| tree::xattr(conn, &self.view, ino, name))?;
         Ok(value.ok_or_else(missing)?)
     }
 
@@ -37,7 +37,7 @@ impl Vfs {
     ///
     /// A failed query.
     pub fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, FsError> {
-        Ok(self.db.glance(|conn| tree::xattr_names(conn, self.view, ino))?)
+        Ok(self.db.glance(|conn| tree::xattr_names(conn, &self.view, ino))?)
     }
 
     /// Sets a value.
@@ -61,7 +61,7 @@ impl Vfs {
             return Err(FsError::TooLong { what: "a value", len_bytes: value.len() });
         }
         self.change(caller, |tx, operation| {
-            tree::set_xattr(tx, self.view, operation, ino, (name, value), edit)?;
+            tree::set_xattr(tx, &self.view, operation, ino, (name, value), edit)?;
             Ok(())
         })
     }
@@ -74,7 +74,7 @@ impl Vfs {
     pub fn remove_xattr(&self, caller: &Caller, ino: Ino, name: &[u8]) -> Result<(), FsError> {
         self.require_settable(ino, name)?;
         self.change(caller, |tx, operation| {
-            tree::remove_xattr(tx, self.view, operation, ino, name)?;
+            tree::remove_xattr(tx, &self.view, operation, ino, name)?;
             Ok(())
         })
     }

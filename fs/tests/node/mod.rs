@@ -7,7 +7,7 @@ use tesfs_fs::{
     Caller, FsError, OpenFile, OpenWrite, Settler, SettlerSettings, Vfs, VfsOptions, recovery,
 };
 use tesfs_pathtree::{
-    Clock, Db, DbSettings, DeviceId, Ino, Name,
+    Clock, Db, DbSettings, DeviceId, Ino, Name, branch,
     bucket::{self, Owner},
     tree::TreeError,
 };
@@ -99,7 +99,9 @@ pub(crate) fn open(dir: &Path, clock: &Clock, boot_id: &str) -> (Arc<Db>, Arc<St
         db.write(|tx| bucket::create(tx, "memories", Owner { uid: 1000, gid: 1000 })).unwrap()
     });
     let options = VfsOptions::default();
-    let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), &bucket, &options).unwrap();
+    let main = db.read(|conn| branch::require(conn, &bucket, branch::MAIN)).unwrap();
+    let shown = (&bucket, &main, None);
+    let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), shown, &options).unwrap();
     (db, store, vfs)
 }
 

@@ -49,10 +49,10 @@ fn a_new_bucket_has_an_empty_root_of_its_owner() {
     assert_eq!((one.created_ns, one.removed_ns), (NOW_NS, None));
     assert!(one.id != other.id && one.root != other.root && one.main != other.main);
     let view = View::main(&one);
-    let root = scratch.db.read(|conn| tree::inode(conn, view, one.root)).unwrap().unwrap();
+    let root = scratch.db.read(|conn| tree::inode(conn, &view, one.root)).unwrap().unwrap();
     assert!(root.is_directory());
     assert_eq!((root.nlink, root.attr.uid, root.attr.gid), (2, OWNER.uid, OWNER.gid));
-    assert_eq!(scratch.db.read(|conn| tree::list(conn, view, one.root)).unwrap(), []);
+    assert_eq!(scratch.db.read(|conn| tree::list(conn, &view, one.root)).unwrap(), []);
     let operations = scratch.db.read(|conn| {
         conn.query_row(
             "SELECT count(*) FROM change AS c JOIN operations AS o ON o.id = c.operation",
@@ -133,9 +133,15 @@ fn a_folder_remembers_its_bucket_until_that_is_removed() {
     let photos = scratch.create("photos").unwrap();
     let music = scratch.create("music").unwrap();
     let path = b"/home/eve/\xff";
-    let mounted = || scratch.db.read(|conn| mounted_at(conn, path)).unwrap();
+    let mounted = || {
+        let found = scratch.db.read(|conn| mounted_at(conn, path)).unwrap();
+        found.map(|(bucket, branch)| {
+            assert_eq!(branch, bucket.main);
+            bucket
+        })
+    };
     let remember = |bucket: &Bucket| {
-        scratch.db.write(|tx| remember_mount_point(tx, path, bucket.number)).unwrap();
+        scratch.db.write(|tx| remember_mount_point(tx, path, bucket.number, bucket.main)).unwrap();
     };
     assert_eq!(mounted(), None);
     remember(&photos);
@@ -147,7 +153,8 @@ fn a_folder_remembers_its_bucket_until_that_is_removed() {
     assert_eq!(mounted(), None);
     scratch.db.write(|tx| restore(tx, "music")).unwrap();
     assert_eq!(mounted(), Some(music));
-    let nowhere = scratch.db.write(|tx| remember_mount_point(tx, path, BucketNumber(99)));
+    let nowhere =
+        scratch.db.write(|tx| remember_mount_point(tx, path, BucketNumber(99), BranchNumber(1)));
     assert!(nowhere.is_err(), "a mount point belongs to a bucket");
 }
 

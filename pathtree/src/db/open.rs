@@ -193,6 +193,7 @@ fn greatest_reading(conn: &Connection) -> Result<Hlc, DbError> {
              coalesce((SELECT max((SELECT c.hlc FROM change AS c WHERE c.branch = b.number
                                    ORDER BY c.hlc DESC LIMIT 1)) FROM branches AS b), 0),
              coalesce((SELECT max(id) FROM operations), 0),
+             coalesce((SELECT max(born) FROM branches), 0),
              coalesce((SELECT max(hlc) FROM cursors), 0))",
         [],
         |row| row.get(0),

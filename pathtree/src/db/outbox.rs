@@ -131,10 +131,14 @@ fn cursor(conn: &Connection, branch: BranchNumber, consumer: &str) -> Result<Hlc
         .doing("reading a cursor")
 }
 
-/// Returns the greatest reading that any consumer of `branch` has seen: versions above it may
-/// still be replaced in place.
+/// Returns the greatest reading that any consumer of `branch` has seen, or that a fork of it shows:
+/// versions above it may still be replaced in place.
 pub(crate) fn seen_through(conn: &Connection, branch: BranchNumber) -> Result<Hlc, DbError> {
-    conn.prepare_cached("SELECT coalesce(max(hlc), 0) FROM cursors WHERE branch = ?1")
-        .and_then(|mut stmt| stmt.query_row([branch], |row| row.get(0)))
-        .doing("reading what consumers have seen")
+    conn.prepare_cached(
+        "SELECT max(coalesce((SELECT max(hlc) FROM cursors WHERE branch = ?1), 0),
+                    coalesce((SELECT max(fork) FROM branches
+                              WHERE parent = ?1 AND parent IS NOT NULL), 0))",
+    )
+    .and_then(|mut stmt| stmt.query_row([branch], |row| row.get(0)))
+    .doing("reading what consumers have seen")
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::View;
+use super::{View, adopt::adopt};
 use crate::{
     db::{DbError, Doing as _, Tx, outbox},
     id::{Ino, OperationId, Stamp},
@@ -40,7 +40,7 @@ pub(super) const CREATED_EDGE: i64 = 1 | 8;
 /// Writes a version to the log.
 pub(super) fn record(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     stamp: Stamp,
     row: Ino,
     what: i64,
@@ -72,11 +72,12 @@ pub(super) struct FacetVersion {
 /// where the same operation made it and nothing has seen it.
 pub(super) fn supersede(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     old: FacetVersion,
     now: Stamp,
     operation: OperationId,
 ) -> Result<(), DbError> {
+    adopt(tx, view, old.row)?;
     if is_replaceable(tx, view, old.row, old.stamp, operation)? {
         replace(tx, view, old, now)
     } else {
@@ -87,7 +88,7 @@ pub(super) fn supersede(
 /// Says whether `operation` itself made a version and no consumer has read it from the log.
 pub(super) fn is_replaceable(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     row: Ino,
     stamp: Stamp,
     operation: OperationId,
@@ -99,24 +100,25 @@ pub(super) fn is_replaceable(
     tx.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM change WHERE branch = ?1 AND hlc = ?2 AND actor = ?3
                         AND id = ?4 AND operation = ?5)
-            AND ?2 > (SELECT coalesce(max(hlc), 0) FROM cursors WHERE branch = ?1)",
+",
     )
     .and_then(|mut stmt| {
         let key = params![view.branch, stamp.hlc, stamp.actor, row, operation];
         stmt.query_row(key, |row| row.get(0))
     })
-    .doing("asking whether a version may be replaced")
+    .doing("asking whose version it is")
+    .and_then(|is_own: bool| Ok(is_own && !is_seen(tx, view, stamp)?))
 }
 
-/// Says whether a consumer has read this version from the log.
-pub(super) fn is_seen(tx: &Tx<'_>, view: View, stamp: Stamp) -> Result<bool, DbError> {
+/// Says whether a consumer has read this version from the log, or a fork shows it.
+pub(super) fn is_seen(tx: &Tx<'_>, view: &View, stamp: Stamp) -> Result<bool, DbError> {
     Ok(stamp.hlc <= outbox::seen_through(tx, view.branch)?)
 }
 
 /// Returns the operation that made a version.
 pub(super) fn operation_of(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     row: Ino,
     stamp: Stamp,
 ) -> Result<Option<OperationId>, DbError> {
@@ -134,7 +136,7 @@ pub(super) fn operation_of(
 /// what shows until then.
 pub(super) fn replace(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     old: FacetVersion,
     now: Stamp,
 ) -> Result<(), DbError> {
@@ -153,7 +155,7 @@ pub(super) fn replace(
 }
 
 /// Takes one facet of a version out of the log; a row that says nothing any more goes.
-pub(super) fn forget(tx: &Tx<'_>, view: View, old: FacetVersion) -> Result<(), DbError> {
+pub(super) fn forget(tx: &Tx<'_>, view: &View, old: FacetVersion) -> Result<(), DbError> {
     let FacetVersion { row, facet, stamp, born } = old;
     let key = params![view.branch, stamp.hlc, stamp.actor, row, facet.bit()];
     // What a birth says in the log never becomes empty: it still says "created".
@@ -178,8 +180,12 @@ pub(super) fn forget(tx: &Tx<'_>, view: View, old: FacetVersion) -> Result<(), D
     Ok(())
 }
 
-/// Copies the current version of a facet to `past`, visible until `now`.
-pub(super) fn keep(tx: &Tx<'_>, view: View, old: FacetVersion, now: Stamp) -> Result<(), DbError> {
+/// Copies the current version of a facet to `past`, visible until `now`. What the branch inherited
+/// is kept where it is from.
+pub(super) fn keep(tx: &Tx<'_>, view: &View, old: FacetVersion, now: Stamp) -> Result<(), DbError> {
+    if view.inherits(old.stamp) {
+        return Ok(());
+    }
     let sql = match old.facet {
         Facet::Edge => {
             "INSERT INTO past (id, branch, facet, since, actor, until, parent, name, replaces)
@@ -211,11 +217,12 @@ pub(super) fn keep(tx: &Tx<'_>, view: View, old: FacetVersion, now: Stamp) -> Re
 /// Notes in a directory's row that its edges changed at `stamp`; `false` where it is removed.
 pub(super) fn touch_directory(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     directory: Ino,
     stamp: Stamp,
     directories_delta: i64,
 ) -> Result<bool, DbError> {
+    adopt(tx, view, directory)?;
     let live = tx
         .prepare_cached(
             "UPDATE inodes SET mtime_ns = ?3, nlink = nlink + ?4
@@ -232,11 +239,12 @@ pub(super) fn touch_directory(
 /// beside its facets changed.
 pub(super) fn count_links(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     ino: Ino,
     stamp: Stamp,
     delta: i64,
 ) -> Result<(), DbError> {
+    adopt(tx, view, ino)?;
     tx.prepare_cached(
         "UPDATE inodes SET nlink = nlink + ?4, ctime_ns = ?3 WHERE id = ?1 AND branch = ?2",
     )

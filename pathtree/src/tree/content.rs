@@ -1,11 +1,15 @@
 //! Content: publishing a new version of a file's bytes.
 
+use std::cmp::Reverse;
+
 use rusqlite::{Connection, params};
 
 use super::{
     TreeError, View,
+    adopt::adopt,
     change::{Facet, FacetVersion, is_seen, keep, record, replace},
     edge::require_inode,
+    view::Level,
 };
 use crate::{
     db::{DbError, Doing as _, Tx},
@@ -43,13 +47,14 @@ pub struct Published {
 /// [`TreeError::InodeGone`].
 pub fn publish(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     ino: Ino,
     new: &NewContent,
     own: Option<Stamp>,
 ) -> Result<Published, TreeError> {
     let old = require_inode(tx, view, ino)?;
+    adopt(tx, view, ino)?;
     let stamp = tx.next_stamp();
     let in_place = own == Some(old.content) && !is_seen(tx, view, old.content)?;
     let superseded =
@@ -93,13 +98,12 @@ pub fn publish(
 ///
 /// A failed statement.
 pub fn replace_blob(tx: &Tx<'_>, old: BlobNumber, new: BlobNumber) -> Result<usize, TreeError> {
-    let mut versions = 0;
+    let versions = references(tx, old)?;
     for sql in [
         "UPDATE inodes SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
         "UPDATE past SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
     ] {
-        versions += tx
-            .prepare_cached(sql)
+        tx.prepare_cached(sql)
             .and_then(|mut stmt| stmt.execute(params![old, new]))
             .doing("moving versions to another blob")?;
     }
@@ -117,22 +121,48 @@ pub struct ContentVersion {
     pub blob: Option<BlobNumber>,
 }
 
+/// Counts the versions that hold a blob; a branch's copy of an inherited one is none.
+fn references(conn: &Connection, blob: BlobNumber) -> Result<usize, DbError> {
+    let count: i64 = conn
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM inodes AS i JOIN branches AS b ON b.number = i.branch
+                     WHERE i.blob = ?1 AND i.blob IS NOT NULL
+                     AND iif(i.c_since = 0, i.born, i.c_since) > coalesce(b.fork, 0))
+                  + (SELECT count(*) FROM past WHERE blob = ?1 AND blob IS NOT NULL)",
+        )
+        .and_then(|mut stmt| stmt.query_row([blob], |row| row.get(0)))
+        .doing("counting the versions of a blob")?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// Returns every version of an inode's content, newest first.
 ///
 /// # Errors
 ///
 /// A failed query.
-pub fn contents(conn: &Connection, view: View, ino: Ino) -> Result<Vec<ContentVersion>, DbError> {
+pub fn contents(conn: &Connection, view: &View, ino: Ino) -> Result<Vec<ContentVersion>, DbError> {
+    let mut versions = Vec::new();
+    for level in view.levels() {
+        versions.extend(contents_on(conn, level, ino)?);
+    }
+    // A branch's row may be a copy of what an ancestor has.
+    versions.sort_by_key(|version| Reverse(version.version));
+    versions.dedup_by_key(|version| version.version);
+    Ok(versions)
+}
+
+fn contents_on(conn: &Connection, level: &Level, ino: Ino) -> Result<Vec<ContentVersion>, DbError> {
     conn.prepare_cached(
         "SELECT iif(c_since = 0, born, c_since) AS since, iif(c_since = 0, born_actor, c_actor),
                 size, blob
          FROM inodes WHERE id = ?1 AND branch = ?2 AND target IS NULL
+         AND iif(c_since = 0, born, c_since) <= ?3
          UNION ALL
-         SELECT since, actor, size, blob FROM past WHERE id = ?1 AND branch = ?2 AND facet = 2
-         ORDER BY since DESC",
+         SELECT since, actor, size, blob FROM past
+         WHERE id = ?1 AND branch = ?2 AND facet = 2 AND since <= ?3",
     )
     .and_then(|mut stmt| {
-        stmt.query_map(params![ino, view.branch], |row| {
+        stmt.query_map(params![ino, level.branch, level.through], |row| {
             Ok(ContentVersion {
                 version: Stamp { hlc: row.get(0)?, actor: row.get(1)? },
                 size: row.get::<_, i64>(2)?.cast_unsigned(),

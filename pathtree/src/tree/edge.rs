@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::{
     Attr, Edge, Inode, NewOperation, S_IFDIR, S_IFMT, TreeError, View,
+    adopt::adopt,
     change::{
         CREATED_ALL, CREATED_EDGE, Facet, FacetVersion, count_links, record, supersede,
         touch_directory,
@@ -53,12 +54,11 @@ pub struct Unlinked {
 /// Creates the root directory of a new branch; nothing leads to it.
 pub(crate) fn create_root(
     tx: &Tx<'_>,
-    branch: BranchNumber,
-    root: Ino,
+    (bucket, branch): (BucketNumber, BranchNumber),
+    (root, stamp): (Ino, Stamp),
     owner: Owner,
 ) -> Result<(), DbError> {
-    let view = View { bucket: BucketNumber(0), branch, root };
-    let stamp = tx.next_stamp();
+    let view = &View::plain(bucket, branch, root);
     let new = NewOperation { who: "node", what: "create a bucket" };
     let operation = store_operation(tx, view, stamp, &new)?;
     let mode = S_IFDIR | 0o755;
@@ -75,7 +75,7 @@ pub(crate) fn create_root(
 /// - [`TreeError::EdgeExists`]: the name is taken.
 pub fn create(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     parent: &Inode,
     name: &Name,
@@ -124,7 +124,7 @@ struct Row {
 /// Returns the modification time that the inode begins with.
 fn insert(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     stamp: Stamp,
     ino: Ino,
     parent: Ino,
@@ -170,7 +170,7 @@ fn insert(
 /// - [`TreeError::TooManyLinks`], [`TreeError::EdgeExists`], [`TreeError::NotADirectory`].
 pub fn link(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     ino: Ino,
     parent: &Inode,
@@ -190,6 +190,8 @@ pub fn link(
     require_free(tx, view, parent.ino, name)?;
     let stamp = tx.next_stamp();
     let row = tx.next_ino()?;
+    // What a branch inherits is counted as it was before.
+    adopt(tx, view, ino)?;
     touch_parent(tx, view, parent.ino, stamp, 0)?;
     tx.prepare_cached(
         "INSERT INTO inodes (id, branch, born, born_actor, parent, name, target, e_since, e_actor)
@@ -215,7 +217,7 @@ pub fn link(
 /// [`TreeError::EdgeNotFound`], [`TreeError::IsADirectory`].
 pub fn unlink(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     parent: Ino,
     name: &Name,
@@ -246,7 +248,7 @@ pub fn unlink(
 /// [`TreeError::EdgeNotFound`], [`TreeError::NotADirectory`], [`TreeError::DirectoryNotEmpty`].
 pub fn remove_directory(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     parent: Ino,
     name: &Name,
@@ -272,7 +274,7 @@ pub fn remove_directory(
 /// [`TreeError::InodeGone`]: the directory was removed since the caller looked.
 pub(super) fn touch_parent(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     parent: Ino,
     stamp: Stamp,
     directories_delta: i64,
@@ -299,7 +301,7 @@ impl Place<'_> {
 /// directories are the caller's.
 pub(super) fn hang(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     stamp: Stamp,
     operation: OperationId,
     edge: Edge,
@@ -308,6 +310,7 @@ pub(super) fn hang(
 ) -> Result<(), DbError> {
     let old =
         FacetVersion { row: edge.row, facet: Facet::Edge, stamp: edge.version, born: edge.id.0 };
+    adopt(tx, view, edge.ino)?;
     supersede(tx, view, old, stamp, operation)?;
     // An own edge shares its row with the inode. Of a further one the inode has to be told.
     tx.prepare_cached(
@@ -347,7 +350,7 @@ pub(super) fn require_open_directory(directory: &Inode) -> Result<(), TreeError>
 
 pub(super) fn require_free(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     parent: Ino,
     name: &Name,
 ) -> Result<(), TreeError> {
@@ -359,7 +362,7 @@ pub(super) fn require_free(
 
 pub(super) fn require_edge(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     parent: Ino,
     name: &Name,
 ) -> Result<Edge, TreeError> {
@@ -367,6 +370,6 @@ pub(super) fn require_edge(
         .ok_or_else(|| TreeError::EdgeNotFound { parent, name: name.clone() })
 }
 
-pub(super) fn require_inode(tx: &Tx<'_>, view: View, ino: Ino) -> Result<Inode, TreeError> {
+pub(super) fn require_inode(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Inode, TreeError> {
     inode(tx, view, ino)?.ok_or(TreeError::InodeGone(ino))
 }

@@ -41,7 +41,7 @@ impl AttributeEdit {
 /// [`TreeError::InodeGone`].
 pub fn set_attributes(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     ino: Ino,
     edit: &AttributeEdit,
@@ -86,7 +86,7 @@ pub fn set_attributes(
 /// # Errors
 ///
 /// A failed statement.
-pub fn touch(tx: &Tx<'_>, view: View, ino: Ino) -> Result<(), TreeError> {
+pub fn touch(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<(), TreeError> {
     let stamp = tx.next_stamp();
     super::change::count_links(tx, view, ino, stamp, 0)?;
     Ok(())

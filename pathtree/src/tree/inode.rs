@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Attr, View};
+use super::{
+    Attr, View,
+    row::{Row as Shown, count, counted_row, row, rows_at, rows_in, rows_to},
+};
 use crate::{
     db::{DbError, Doing as _},
     id::{ActorNumber, BlobNumber, EdgeId, Hlc, Ino, InodeId, Stamp},
@@ -102,6 +105,11 @@ pub struct Edge {
 }
 
 impl Edge {
+    pub(super) fn of(row: &Shown) -> Self {
+        let (id, version) = (EdgeId(row.born), row.edge.version);
+        Self { row: row.id, id, version, ino: row.ino(), replaces: row.edge.replaces }
+    }
+
     /// Reads `id, born, born_actor, e_since, e_actor, target, replaces`.
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let own: Ino = row.get(0)?;
@@ -137,6 +145,26 @@ macro_rules! inode_columns {
     };
 }
 
+/// Returns the inode in a row; `None` of a further edge.
+fn inode_of(row: &Shown) -> Option<Inode> {
+    let (attributes, content) = (row.attributes.as_ref()?, row.content.as_ref()?);
+    Some(Inode {
+        ino: row.id,
+        id: InodeId(row.born),
+        parent: row.edge.parent,
+        mode: attributes.mode,
+        attr: Attr::decode(attributes.attr.as_deref()),
+        size: u64::try_from(content.size).unwrap_or(0),
+        blob: content.blob,
+        nlink: row.nlink.unwrap_or(0),
+        edge: row.edge.version,
+        attributes: attributes.version,
+        content: content.version,
+        content_mtime_ns: content.mtime_ns,
+        ctime_cache_ns: row.ctime_ns,
+    })
+}
+
 fn read_inode(row: &Row<'_>) -> rusqlite::Result<Inode> {
     let born = Stamp { hlc: row.get(1)?, actor: row.get(2)? };
     let stamp = |since: usize| -> rusqlite::Result<Stamp> {
@@ -167,7 +195,10 @@ fn read_inode(row: &Row<'_>) -> rusqlite::Result<Inode> {
 /// # Errors
 ///
 /// A failed query.
-pub fn inode(conn: &Connection, view: View, ino: Ino) -> Result<Option<Inode>, DbError> {
+pub fn inode(conn: &Connection, view: &View, ino: Ino) -> Result<Option<Inode>, DbError> {
+    if !view.is_plain() {
+        return Ok(counted_row(conn, view, ino)?.and_then(|row| inode_of(&row)));
+    }
     conn.prepare_cached(concat!(
         "SELECT ",
         inode_columns!(),
@@ -184,10 +215,21 @@ pub fn inode(conn: &Connection, view: View, ino: Ino) -> Result<Option<Inode>, D
 /// A failed query.
 pub fn lookup(
     conn: &Connection,
-    view: View,
+    view: &View,
     parent: Ino,
     name: &Name,
 ) -> Result<Option<Inode>, DbError> {
+    if !view.is_plain() {
+        let rows = rows_at(conn, view, parent, name)?;
+        let Some(mut oldest) = rows.into_iter().min_by_key(|row| row.born) else {
+            return Ok(None);
+        };
+        if let Some(target) = oldest.target {
+            return inode(conn, view, target);
+        }
+        count(conn, view, &mut oldest)?;
+        return Ok(inode_of(&oldest));
+    }
     // An inode's own edge is found together with the inode; a further link takes a second step.
     let found = conn
         .prepare_cached(concat!(
@@ -216,10 +258,14 @@ pub fn lookup(
 /// Returns the edge that `name` is in `parent`.
 pub(super) fn edge(
     conn: &Connection,
-    view: View,
+    view: &View,
     parent: Ino,
     name: &Name,
 ) -> Result<Option<Edge>, DbError> {
+    if !view.is_plain() {
+        let rows = rows_at(conn, view, parent, name)?;
+        return Ok(rows.iter().min_by_key(|row| row.born).map(Edge::of));
+    }
     conn.prepare_cached(
         "SELECT id, born, born_actor, e_since, e_actor, target, replaces FROM inodes
          WHERE parent = ?1 AND name = ?2 AND parent > 0 AND branch = ?3",
@@ -252,7 +298,10 @@ fn oldest<T>(
 /// # Errors
 ///
 /// A failed query.
-pub fn list(conn: &Connection, view: View, directory: Ino) -> Result<Vec<Listed>, DbError> {
+pub fn list(conn: &Connection, view: &View, directory: Ino) -> Result<Vec<Listed>, DbError> {
+    if !view.is_plain() {
+        return list_shown(conn, view, directory);
+    }
     conn.prepare_cached(
         "SELECT e.id, e.name, coalesce(e.target, e.id),
                 coalesce(e.mode, (SELECT t.mode FROM inodes AS t
@@ -276,8 +325,29 @@ pub fn list(conn: &Connection, view: View, directory: Ino) -> Result<Vec<Listed>
     .doing("listing a directory")
 }
 
+fn list_shown(conn: &Connection, view: &View, directory: Ino) -> Result<Vec<Listed>, DbError> {
+    let mut listed = Vec::new();
+    for edge in rows_in(conn, view, directory)? {
+        let mode = match &edge.attributes {
+            Some(facet) => Some(facet.mode),
+            None => {
+                row(conn, view, edge.ino())?.and_then(|row| row.attributes).map(|facet| facet.mode)
+            }
+        };
+        let name = Name::from_bytes(&edge.edge.name).ok();
+        if let (Some(name), Some(mode)) = (name, mode) {
+            listed.push(Listed { row: edge.id, name, ino: edge.ino(), mode });
+        }
+    }
+    listed.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(listed)
+}
+
 /// Says whether a directory has any edge.
-pub(super) fn has_edges(conn: &Connection, view: View, directory: Ino) -> Result<bool, DbError> {
+pub(super) fn has_edges(conn: &Connection, view: &View, directory: Ino) -> Result<bool, DbError> {
+    if !view.is_plain() {
+        return Ok(!rows_in(conn, view, directory)?.is_empty());
+    }
     conn.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM inodes WHERE parent = ?1 AND parent > 0 AND branch = ?2)",
     )
@@ -290,7 +360,15 @@ pub(super) fn has_edges(conn: &Connection, view: View, directory: Ino) -> Result
 /// # Errors
 ///
 /// A failed query.
-pub fn names(conn: &Connection, view: View, ino: Ino) -> Result<Vec<(Ino, Name)>, DbError> {
+pub fn names(conn: &Connection, view: &View, ino: Ino) -> Result<Vec<(Ino, Name)>, DbError> {
+    if !view.is_plain() {
+        let mut edges = rows_to(conn, view, ino)?;
+        edges.extend(row(conn, view, ino)?);
+        let live = edges.iter().filter(|edge| edge.is_live());
+        let named =
+            |edge: &Shown| Some((edge.edge.parent, Name::from_bytes(&edge.edge.name).ok()?));
+        return Ok(live.filter_map(named).collect());
+    }
     conn.prepare_cached(
         "SELECT parent, name FROM inodes WHERE id = ?1 AND branch = ?2 AND parent > 0
          UNION ALL
@@ -318,7 +396,11 @@ pub fn symlink_target(conn: &Connection, ino: Ino) -> Result<Option<Vec<u8>>, Db
 /// # Errors
 ///
 /// A failed query.
-pub fn last_name(conn: &Connection, view: View, ino: Ino) -> Result<Option<Name>, DbError> {
+pub fn last_name(conn: &Connection, view: &View, ino: Ino) -> Result<Option<Name>, DbError> {
+    if !view.is_plain() {
+        let row = row(conn, view, ino)?;
+        return Ok(row.and_then(|row| Name::from_bytes(&row.edge.name).ok()));
+    }
     conn.prepare_cached(
         "SELECT name FROM inodes WHERE id = ?1 AND branch = ?2 AND length(name) > 0",
     )

@@ -24,7 +24,7 @@ pub struct NewOperation<'a> {
 /// A failed statement.
 pub fn store_operation(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     first: Stamp,
     new: &NewOperation<'_>,
 ) -> Result<OperationId, DbError> {

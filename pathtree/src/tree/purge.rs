@@ -23,7 +23,7 @@ use crate::{
 /// A failed statement.
 pub fn purge_transient(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     ino: Ino,
 ) -> Result<Option<Vec<BlobNumber>>, DbError> {
     let Some(inode) = inode(tx, view, ino)? else { return Ok(None) };
@@ -38,7 +38,7 @@ pub fn purge_transient(
 /// it leaves no trace, there is no need to unlink it first.
 pub(super) fn purge_instead(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     inode: &Inode,
     cut: Edge,
@@ -48,7 +48,7 @@ pub(super) fn purge_instead(
 
 fn purge(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     inode: &Inode,
     cut: Option<Edge>,
@@ -71,7 +71,7 @@ fn purge(
 /// Deletes every row that speaks of an inode; returns the blobs that its versions held.
 fn erase(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     inode: &Inode,
     edges: &[Edge],
 ) -> Result<Vec<BlobNumber>, DbError> {
@@ -121,7 +121,7 @@ fn erase(
 }
 
 /// The inode's own edge and its further ones, live or not.
-fn edges_of(tx: &Tx<'_>, view: View, ino: Ino) -> Result<Vec<Edge>, DbError> {
+fn edges_of(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Vec<Edge>, DbError> {
     tx.prepare_cached(
         "SELECT id, born, born_actor, e_since, e_actor, target, replaces FROM inodes
          WHERE id = ?1 AND branch = ?2
@@ -134,7 +134,7 @@ fn edges_of(tx: &Tx<'_>, view: View, ino: Ino) -> Result<Vec<Edge>, DbError> {
 }
 
 /// Says whether another edge replaced this inode, or hung in it once.
-fn is_remembered(tx: &Tx<'_>, view: View, ino: Ino) -> Result<bool, DbError> {
+fn is_remembered(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<bool, DbError> {
     tx.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM inodes
                         WHERE replaces = ?1 AND branch = ?2 AND replaces IS NOT NULL)
@@ -147,7 +147,7 @@ fn is_remembered(tx: &Tx<'_>, view: View, ino: Ino) -> Result<bool, DbError> {
 
 fn past_versions(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     row: Ino,
 ) -> Result<Vec<(Stamp, Option<BlobNumber>)>, DbError> {
     tx.prepare_cached("SELECT since, actor, blob FROM past WHERE id = ?1 AND branch = ?2")
@@ -160,7 +160,7 @@ fn past_versions(
         .doing("finding past versions of an inode")
 }
 
-fn xattr_versions(tx: &Tx<'_>, view: View, ino: Ino) -> Result<Vec<Stamp>, DbError> {
+fn xattr_versions(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Vec<Stamp>, DbError> {
     tx.prepare_cached(
         "SELECT since, actor FROM xattrs WHERE id = ?1 AND branch = ?2
          UNION ALL SELECT since, actor FROM past_xattrs WHERE id = ?1 AND branch = ?2",

@@ -33,7 +33,7 @@ pub struct Renamed {
 ///   what is there can not be replaced by the mover.
 pub fn rename(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     (parent, name): (Ino, &Name),
     (new_parent, new_name): (&Inode, &Name),
@@ -80,7 +80,7 @@ pub fn rename(
 /// [`TreeError::EdgeNotFound`], [`TreeError::IntoItself`].
 pub fn exchange(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     (parent, name): (Ino, &Name),
     (new_parent, new_name): (&Inode, &Name),
@@ -113,7 +113,7 @@ pub fn exchange(
 /// Notes a move in both directories, with how many directories each gains.
 fn touch_both(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     stamp: Stamp,
     (from, from_delta): (Ino, i64),
     (to, to_delta): (Ino, i64),
@@ -127,7 +127,7 @@ fn touch_both(
 
 fn require_replaceable(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     old: &Inode,
     mover: &Inode,
 ) -> Result<(), TreeError> {
@@ -142,7 +142,7 @@ fn require_replaceable(
 /// Walks up from `into`: the mover must not be on the way.
 fn refuse_below_itself(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     directory: Ino,
     into: Ino,
 ) -> Result<(), TreeError> {

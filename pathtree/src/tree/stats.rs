@@ -1,8 +1,10 @@
 //! Counting: what a branch shows, and who holds which blob.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, params};
 
-use super::{S_IFDIR, S_IFMT, View};
+use super::{S_IFDIR, S_IFMT, View, contents, inode, list};
 use crate::{
     db::{DbError, Doing as _},
     id::{BlobNumber, Ino},
@@ -33,33 +35,23 @@ pub struct BlobUse {
 }
 
 /// One row for every version that holds a blob, in the column `blob`.
-pub const REFERENCES_SQL: &str = "SELECT blob FROM inodes WHERE blob IS NOT NULL
+///
+/// A branch's copy of what it inherited holds nothing: the ancestor's version does.
+pub const REFERENCES_SQL: &str =
+    "SELECT i.blob FROM inodes AS i JOIN branches AS b ON b.number = i.branch
+     WHERE i.blob IS NOT NULL AND iif(i.c_since = 0, i.born, i.c_since) > coalesce(b.fork, 0)
      UNION ALL SELECT blob FROM past WHERE blob IS NOT NULL";
 
-/// Counts a branch; reads every row of the tree once.
+/// Counts what a view shows; reads every row of the tree once.
 ///
 /// # Errors
 ///
 /// A failed query.
-pub fn stats(conn: &Connection, view: View) -> Result<TreeStats, DbError> {
-    let mut stats = conn
-        .prepare_cached(
-            "SELECT count(*) FILTER (WHERE mode & ?2 <> ?3),
-                    count(*) FILTER (WHERE mode & ?2 = ?3),
-                    coalesce(sum(size) FILTER (WHERE mode & ?2 <> ?3), 0)
-             FROM inodes WHERE branch = ?1 AND target IS NULL AND nlink > 0",
-        )
-        .and_then(|mut stmt| {
-            stmt.query_row(params![view.branch, S_IFMT, S_IFDIR], |row| {
-                Ok(TreeStats {
-                    files: row.get::<_, i64>(0)?.cast_unsigned(),
-                    directories: row.get::<_, i64>(1)?.cast_unsigned(),
-                    live_bytes: row.get::<_, i64>(2)?.cast_unsigned(),
-                    ..TreeStats::default()
-                })
-            })
-        })
-        .doing("counting a branch")?;
+pub fn stats(conn: &Connection, view: &View) -> Result<TreeStats, DbError> {
+    let mut stats = match view.is_plain() {
+        true => count_rows(conn, view)?,
+        false => count_shown(conn, view)?,
+    };
     (stats.past_versions, stats.past_bytes) = conn
         .prepare_cached(
             "SELECT count(*), coalesce(sum(size), 0) FROM past WHERE branch = ?1 AND facet = 2",
@@ -71,6 +63,47 @@ pub fn stats(conn: &Connection, view: View) -> Result<TreeStats, DbError> {
         })
         .doing("counting a branch's history")?;
     Ok(stats)
+}
+
+/// Walks over what shows: rows of ancestors show as of a fork.
+fn count_shown(conn: &Connection, view: &View) -> Result<TreeStats, DbError> {
+    let mut stats = TreeStats { directories: 1, ..TreeStats::default() };
+    let mut seen = HashSet::new();
+    let mut directories = vec![view.root];
+    while let Some(directory) = directories.pop() {
+        for entry in list(conn, view, directory)? {
+            if entry.mode & S_IFMT == S_IFDIR {
+                stats.directories += 1;
+                directories.push(entry.ino);
+            } else if let Some(found) = inode(conn, view, entry.ino)?
+                && (found.nlink < 2 || seen.insert(found.ino))
+            {
+                stats.files += 1;
+                stats.live_bytes += found.size;
+            }
+        }
+    }
+    Ok(stats)
+}
+
+fn count_rows(conn: &Connection, view: &View) -> Result<TreeStats, DbError> {
+    conn.prepare_cached(
+        "SELECT count(*) FILTER (WHERE mode & ?2 <> ?3),
+                    count(*) FILTER (WHERE mode & ?2 = ?3),
+                    coalesce(sum(size) FILTER (WHERE mode & ?2 <> ?3), 0)
+             FROM inodes WHERE branch = ?1 AND target IS NULL AND nlink > 0",
+    )
+    .and_then(|mut stmt| {
+        stmt.query_row(params![view.branch, S_IFMT, S_IFDIR], |row| {
+            Ok(TreeStats {
+                files: row.get::<_, i64>(0)?.cast_unsigned(),
+                directories: row.get::<_, i64>(1)?.cast_unsigned(),
+                live_bytes: row.get::<_, i64>(2)?.cast_unsigned(),
+                ..TreeStats::default()
+            })
+        })
+    })
+    .doing("counting a branch")
 }
 
 /// Returns, for up to `count_max` blobs above `after`, how many versions hold each.
@@ -85,9 +118,11 @@ pub fn blob_uses(
 ) -> Result<Vec<BlobUse>, DbError> {
     conn.prepare_cached(
         "SELECT blob, sum(versions) FROM (
-             SELECT blob, versions FROM (SELECT blob, count(*) AS versions FROM inodes
-                            WHERE blob > ?1 AND blob IS NOT NULL
-                            GROUP BY blob ORDER BY blob LIMIT ?2)
+             SELECT blob, versions FROM (SELECT i.blob AS blob, count(*) AS versions
+                            FROM inodes AS i CROSS JOIN branches AS b ON b.number = i.branch
+                            WHERE i.blob > ?1 AND i.blob IS NOT NULL
+                            AND iif(i.c_since = 0, i.born, i.c_since) > coalesce(b.fork, 0)
+                            GROUP BY i.blob ORDER BY i.blob LIMIT ?2)
              UNION ALL
              SELECT blob, versions FROM (SELECT blob, count(*) AS versions FROM past
                             WHERE blob > ?1 AND blob IS NOT NULL
@@ -108,7 +143,10 @@ pub fn blob_uses(
 /// # Errors
 ///
 /// A failed query.
-pub fn stray_edges(conn: &Connection, view: View) -> Result<Vec<Ino>, DbError> {
+pub fn stray_edges(conn: &Connection, view: &View) -> Result<Vec<Ino>, DbError> {
+    if !view.is_plain() {
+        return stray_edges_shown(conn, view);
+    }
     conn.prepare_cached(
         "SELECT e.id FROM inodes AS e
          WHERE e.branch = ?1 AND e.parent > 0 AND NOT EXISTS
@@ -122,14 +160,30 @@ pub fn stray_edges(conn: &Connection, view: View) -> Result<Vec<Ino>, DbError> {
     .doing("looking for edges without a directory")
 }
 
+/// What a branch has no row of is its ancestor's to check.
+fn stray_edges_shown(conn: &Connection, view: &View) -> Result<Vec<Ino>, DbError> {
+    let edges = conn
+        .prepare_cached("SELECT id, parent FROM inodes WHERE branch = ?1 AND parent > 0")
+        .and_then(|mut stmt| {
+            stmt.query_map([view.branch], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<Vec<(Ino, Ino)>, _>>()
+        })
+        .doing("reading a branch's own edges")?;
+    let mut stray = Vec::new();
+    for (edge, parent) in edges {
+        let directory = inode(conn, view, parent)?;
+        if !directory.is_some_and(|directory| directory.is_directory() && directory.nlink > 0) {
+            stray.push(edge);
+        }
+    }
+    Ok(stray)
+}
+
 /// Returns how many versions of its content an inode has, the current one included.
 ///
 /// # Errors
 ///
 /// A failed query.
-pub fn versions_of(conn: &Connection, view: View, ino: Ino) -> Result<u64, DbError> {
-    conn.prepare_cached("SELECT 1 + count(*) FROM past WHERE id = ?1 AND branch = ?2 AND facet = 2")
-        .and_then(|mut stmt| stmt.query_row(params![ino, view.branch], |row| row.get::<_, i64>(0)))
-        .map(i64::cast_unsigned)
-        .doing("counting an inode's versions")
+pub fn versions_of(conn: &Connection, view: &View, ino: Ino) -> Result<u64, DbError> {
+    Ok(contents(conn, view, ino)?.len() as u64)
 }

@@ -1,15 +1,18 @@
 //! Extended attributes: small values under names, each with versions of its own.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     TreeError, View,
     change::{Facet, FacetVersion, count_links, forget, is_replaceable, record},
     edge::require_inode,
+    view::Level,
 };
 use crate::{
     db::{DbError, Doing as _, Tx},
-    id::{Hlc, Ino, OperationId, Stamp},
+    id::{BranchNumber, Hlc, Ino, OperationId, Stamp},
 };
 
 /// Whether setting may create, replace or both.
@@ -30,16 +33,51 @@ pub enum XattrEdit {
 /// A failed query.
 pub fn xattr(
     conn: &Connection,
-    view: View,
+    view: &View,
     ino: Ino,
     name: &[u8],
 ) -> Result<Option<Vec<u8>>, DbError> {
-    conn.prepare_cached("SELECT value FROM xattrs WHERE id = ?1 AND branch = ?2 AND name = ?3")
+    for level in view.levels() {
+        if let Some(value) = value_at(conn, level, ino, name)? {
+            return Ok(value);
+        }
+    }
+    Ok(None)
+}
+
+/// Returns what one branch says of a value, as of the view's reading of it; `Some(None)` where it
+/// says that there is none.
+fn value_at(
+    conn: &Connection,
+    level: &Level,
+    ino: Ino,
+    name: &[u8],
+) -> Result<Option<Option<Vec<u8>>>, DbError> {
+    let current = conn
+        .prepare_cached(
+            "SELECT value, since FROM xattrs WHERE id = ?1 AND branch = ?2 AND name = ?3",
+        )
         .and_then(|mut stmt| {
-            stmt.query_row(params![ino, view.branch, name], |row| row.get(0)).optional()
+            stmt.query_row(params![ino, level.branch, name], |row| {
+                Ok((row.get(0)?, row.get::<_, Hlc>(1)?))
+            })
+            .optional()
         })
-        .map(Option::flatten)
-        .doing("reading an extended attribute")
+        .doing("reading an extended attribute")?;
+    match current {
+        None => return Ok(None),
+        Some((value, since)) if since <= level.through => return Ok(Some(value)),
+        Some(_) => {}
+    }
+    conn.prepare_cached(
+        "SELECT value FROM past_xattrs
+         WHERE id = ?1 AND branch = ?2 AND name = ?3 AND since <= ?4 AND until > ?4",
+    )
+    .and_then(|mut stmt| {
+        let key = params![ino, level.branch, name, level.through];
+        stmt.query_row(key, |row| row.get(0)).optional()
+    })
+    .doing("reading an extended attribute's past")
 }
 
 /// Returns the names in use.
@@ -47,12 +85,24 @@ pub fn xattr(
 /// # Errors
 ///
 /// A failed query.
-pub fn xattr_names(conn: &Connection, view: View, ino: Ino) -> Result<Vec<Vec<u8>>, DbError> {
-    conn.prepare_cached(
-        "SELECT name FROM xattrs WHERE id = ?1 AND branch = ?2 AND value IS NOT NULL ORDER BY name",
-    )
-    .and_then(|mut stmt| stmt.query_map(params![ino, view.branch], |row| row.get(0))?.collect())
-    .doing("listing extended attributes")
+pub fn xattr_names(conn: &Connection, view: &View, ino: Ino) -> Result<Vec<Vec<u8>>, DbError> {
+    let mut names = BTreeSet::new();
+    for level in view.levels() {
+        names.extend(names_at(conn, level.branch, ino)?);
+    }
+    let mut set = Vec::with_capacity(names.len());
+    for name in names {
+        if xattr(conn, view, ino, &name)?.is_some() {
+            set.push(name);
+        }
+    }
+    Ok(set)
+}
+
+fn names_at(conn: &Connection, branch: BranchNumber, ino: Ino) -> Result<Vec<Vec<u8>>, DbError> {
+    conn.prepare_cached("SELECT name FROM xattrs WHERE id = ?1 AND branch = ?2")
+        .and_then(|mut stmt| stmt.query_map(params![ino, branch], |row| row.get(0))?.collect())
+        .doing("listing extended attributes")
 }
 
 /// Sets a value.
@@ -62,7 +112,7 @@ pub fn xattr_names(conn: &Connection, view: View, ino: Ino) -> Result<Vec<Vec<u8
 /// [`TreeError::XattrExists`] and [`TreeError::XattrNotFound`] as `edit` says.
 pub fn set_xattr(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     ino: Ino,
     (name, value): (&[u8], &[u8]),
@@ -88,7 +138,7 @@ pub fn set_xattr(
 /// [`TreeError::XattrNotFound`].
 pub fn remove_xattr(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     ino: Ino,
     name: &[u8],
@@ -101,7 +151,7 @@ pub fn remove_xattr(
 
 fn store(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     operation: OperationId,
     ino: Ino,
     name: &[u8],
@@ -134,7 +184,7 @@ fn store(
 
 fn current_version(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     ino: Ino,
     name: &[u8],
 ) -> Result<Option<Stamp>, DbError> {
@@ -151,7 +201,7 @@ fn current_version(
 /// What a replaced value had superseded shows until the new one's time.
 fn close_gap(
     tx: &Tx<'_>,
-    view: View,
+    view: &View,
     ino: Ino,
     name: &[u8],
     (from, until): (Hlc, Hlc),
@@ -165,7 +215,7 @@ fn close_gap(
     Ok(())
 }
 
-fn keep(tx: &Tx<'_>, view: View, ino: Ino, name: &[u8], until: Hlc) -> Result<(), DbError> {
+fn keep(tx: &Tx<'_>, view: &View, ino: Ino, name: &[u8], until: Hlc) -> Result<(), DbError> {
     tx.prepare_cached(
         "INSERT INTO past_xattrs (id, branch, name, since, actor, until, value)
          SELECT id, branch, name, since, actor, ?4, value FROM xattrs

@@ -43,7 +43,7 @@ impl Growing {
     fn directory(&mut self) -> Ino {
         if self.made.is_multiple_of(FILES_PER_DIRECTORY) || self.directory.is_none() {
             let text = format!("d{}", self.made / FILES_PER_DIRECTORY);
-            let (view, operation) = (self.view, self.operation);
+            let (view, operation) = (&self.view, self.operation);
             let made = self.write(|tx| {
                 let root = core::inode(tx, view, view.root)?.expect("a root");
                 core::create(tx, view, operation, &root, &name(&text), &new(core::S_IFDIR))
@@ -80,7 +80,7 @@ impl Growing {
         text: &str,
         publish: bool,
     ) -> Result<Ino, TreeError> {
-        let (view, operation) = (self.view, self.operation);
+        let (view, operation) = (&self.view, self.operation);
         let parent = core::inode(tx, view, directory)?.expect("a directory");
         let kind = new(core::S_IFREG | 0o644);
         let made = core::create(tx, view, operation, &parent, &name(text), &kind)?;
@@ -178,7 +178,7 @@ fn measure_publishing(tree: &mut Growing) {
         let ino = tree.files[ino].2;
         let edit =
             core::AttributeEdit { permissions: Some(0o600), ..core::AttributeEdit::default() };
-        let (view, operation) = (tree.view, tree.operation);
+        let (view, operation) = (&tree.view, tree.operation);
         tree.write(|tx| core::set_attributes(tx, view, operation, ino, &edit));
     });
 }
@@ -188,24 +188,24 @@ fn measure_looking(tree: &mut Growing) {
         let at = tree.any();
         let (parent, text, _) = &tree.files[at];
         let (parent, text) = (*parent, name(text));
-        let found = tree.db.read(|conn| core::lookup(conn, tree.view, parent, &text));
+        let found = tree.db.read(|conn| core::lookup(conn, &tree.view, parent, &text));
         assert!(black_box(found.unwrap()).is_some());
     });
     tree.time("lookup (miss)", |tree| {
         let at = tree.any();
         let (parent, text) = (tree.files[at].0, name("missing"));
-        let found = tree.db.read(|conn| core::lookup(conn, tree.view, parent, &text));
+        let found = tree.db.read(|conn| core::lookup(conn, &tree.view, parent, &text));
         assert!(black_box(found.unwrap()).is_none());
     });
     tree.time("attributes", |tree| {
         let at = tree.any();
         let ino = tree.files[at].2;
-        black_box(tree.db.read(|conn| core::inode(conn, tree.view, ino)).unwrap());
+        black_box(tree.db.read(|conn| core::inode(conn, &tree.view, ino)).unwrap());
     });
     tree.time("list 20", |tree| {
         let at = tree.any();
         let directory = tree.files[at].0;
-        black_box(tree.db.read(|conn| core::list(conn, tree.view, directory)).unwrap());
+        black_box(tree.db.read(|conn| core::list(conn, &tree.view, directory)).unwrap());
     });
 }
 
@@ -240,11 +240,11 @@ fn measure_moving(tree: &mut Growing) {
 
 fn begin(tree: &Growing) -> OperationId {
     let new = core::NewOperation { who: "uid 1000 session 7", what: "mount" };
-    tree.db.write(|tx| core::store_operation(tx, tree.view, tx.next_stamp(), &new)).unwrap()
+    tree.db.write(|tx| core::store_operation(tx, &tree.view, tx.next_stamp(), &new)).unwrap()
 }
 
 fn publish(tree: &Growing, ino: Ino, by_creator: bool) {
-    let (view, operation) = (tree.view, tree.operation);
+    let (view, operation) = (&tree.view, tree.operation);
     tree.write(|tx| {
         let own = match by_creator {
             true => core::inode(tx, view, ino)?.map(|inode| inode.content),
@@ -255,7 +255,7 @@ fn publish(tree: &Growing, ino: Ino, by_creator: bool) {
 }
 
 fn rename(tree: &Growing, from: (Ino, &str), to: (Ino, &str)) {
-    let (view, operation) = (tree.view, tree.operation);
+    let (view, operation) = (&tree.view, tree.operation);
     tree.write(|tx| {
         let parent = core::inode(tx, view, to.0)?.expect("a directory");
         let (old, new) = (name(from.1), name(to.1));
@@ -264,7 +264,7 @@ fn rename(tree: &Growing, from: (Ino, &str), to: (Ino, &str)) {
 }
 
 fn unlink(tree: &Growing, parent: Ino, text: &str) {
-    let (view, operation) = (tree.view, tree.operation);
+    let (view, operation) = (&tree.view, tree.operation);
     tree.write(|tx| core::unlink(tx, view, operation, parent, &name(text), |_| false));
 }
 

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use tesfs_blobs::{GcRequest, Store, VerifyDepth};
 use tesfs_fs::{FsError, Settler, SettlerSettings, Vfs, VfsOptions, recovery};
 use tesfs_pathtree::{
-    Chain, CheckDepth, Clock, Db, DbSettings, DeviceId,
+    Chain, CheckDepth, Clock, Db, DbSettings, DeviceId, branch,
     bucket::{self, Owner},
-    tree::{self, View},
+    tree,
 };
 use tesfs_tests::eventually;
 
@@ -55,7 +55,9 @@ impl Node {
         let bucket = found.unwrap_or_else(|| {
             db.write(|tx| bucket::create(tx, "memories", Owner { uid, gid })).expect("a new bucket")
         });
-        let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), &bucket, &VfsOptions::default());
+        let main = db.read(|conn| branch::require(conn, &bucket, branch::MAIN)).expect("a branch");
+        let shown = (&bucket, &main, None);
+        let vfs = Vfs::new(Arc::clone(&db), Arc::clone(&store), shown, &VfsOptions::default());
         Self { vfs: vfs.expect("the bucket shows"), store, db, clock, dir, owner: (uid, gid) }
     }
 
@@ -84,8 +86,7 @@ impl Node {
 
     fn findings(&self) -> Result<Vec<String>, FsError> {
         let mut findings = self.db.check(CheckDepth::Quick)?;
-        let view = View::main(self.vfs.bucket());
-        let stray = self.db.read(|conn| tree::stray_edges(conn, view))?;
+        let stray = self.db.read(|conn| tree::stray_edges(conn, self.vfs.view()))?;
         findings.extend(stray.iter().map(|ino| format!("stray edge {ino}")));
         let recount = self.store.recount(tree::REFERENCES_SQL)?;
         findings.extend(recount.miscounts.iter().map(|wrong| format!("{wrong:?}")));

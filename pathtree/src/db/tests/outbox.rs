@@ -17,7 +17,7 @@ fn bucket(scratch: &Scratch) -> Bucket {
 }
 
 fn create(db: &Db, bucket: &Bucket, names: std::ops::Range<u32>) {
-    let view = View::main(bucket);
+    let view = &View::main(bucket);
     db.write(|tx| {
         let root = tree::inode(tx, view, view.root)?.expect("a root");
         for number in names {

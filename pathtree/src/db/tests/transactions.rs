@@ -76,7 +76,7 @@ fn stamps_grow_over_a_reopening_even_when_the_wall_goes_back() {
     let stamp = |scratch: &Scratch| {
         scratch.db.write(|tx| {
             let bucket = bucket::create(tx, &format!("at {}", tx.next_stamp()), OWNER)?;
-            crate::tree::inode(tx, crate::tree::View::main(&bucket), bucket.root)
+            crate::tree::inode(tx, &crate::tree::View::main(&bucket), bucket.root)
                 .map(|root| root.expect("a bucket has a root").id.0)
                 .map_err(BucketError::from)
         })
@@ -100,7 +100,7 @@ fn stamps_grow_over_every_stamp_that_any_table_keeps() {
         .db
         .write(|tx| {
             let new = NewOperation { who: "a test", what: "nothing" };
-            store_operation(tx, View::main(&bucket), tx.next_stamp(), &new)
+            store_operation(tx, &View::main(&bucket), tx.next_stamp(), &new)
         })
         .unwrap();
     let scratch = scratch.reopen_at(NOW_NS - 1_000_000_000_000);

@@ -151,10 +151,10 @@ fn versions_are_told_newest_first() {
     let file = scratch.file(scratch.root, "f");
     scratch.publish(file, 1, None);
     let newest = scratch.publish(file, 2, None).version;
-    let told = scratch.db().read(|conn| contents(conn, scratch.view, file)).unwrap();
+    let told = scratch.db().read(|conn| contents(conn, &scratch.view, file)).unwrap();
     let versions: Vec<_> =
         told.iter().map(|told| (told.blob.map(|blob| blob.0), told.size)).collect();
     assert_eq!(versions, [(Some(2), 20), (Some(1), 10), (None, 0)]);
     assert_eq!((told[0].version, told[2].version), (newest, scratch.stat(file).id.0));
-    assert_eq!(scratch.db().read(|conn| contents(conn, scratch.view, Ino(999_999))).unwrap(), []);
+    assert_eq!(scratch.db().read(|conn| contents(conn, &scratch.view, Ino(999_999))).unwrap(), []);
 }

@@ -114,7 +114,7 @@ fn hard_links_are_counted_and_all_lead_to_one_inode() {
     for (parent, text) in [(scratch.root, "a"), (scratch.root, "b"), (directory, "a")] {
         assert_eq!(scratch.lookup(parent, text), Some(file));
     }
-    let listed = scratch.db().read(|conn| list(conn, scratch.view, directory)).unwrap();
+    let listed = scratch.db().read(|conn| list(conn, &scratch.view, directory)).unwrap();
     assert_eq!((listed[0].ino, listed[0].mode), (file, S_IFREG | 0o644));
     assert_eq!(scratch.names(file).len(), 3);
     // The first name goes first: the others stay.
@@ -243,9 +243,9 @@ fn the_counts_of_a_branch_are_those_of_what_lives() {
     scratch.written(scratch.root, "gone", 100);
     scratch.begin();
     scratch.unlink(scratch.root, "gone").unwrap();
-    let counted = scratch.db().read(|conn| stats(conn, scratch.view)).unwrap();
+    let counted = scratch.db().read(|conn| stats(conn, &scratch.view)).unwrap();
     let expected =
         TreeStats { files: 1, directories: 2, live_bytes: 50, past_versions: 1, past_bytes: 30 };
     assert_eq!(counted, expected);
-    assert_eq!(scratch.db().read(|conn| versions_of(conn, scratch.view, file)).unwrap(), 2);
+    assert_eq!(scratch.db().read(|conn| versions_of(conn, &scratch.view, file)).unwrap(), 2);
 }

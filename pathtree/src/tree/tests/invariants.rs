@@ -111,7 +111,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "symbolic links and targets belong together",
         "SELECT id FROM (SELECT id FROM symlinks
-             UNION ALL SELECT id FROM inodes WHERE mode & 61440 = 40960)
+             UNION ALL SELECT DISTINCT id FROM inodes WHERE mode & 61440 = 40960)
          GROUP BY id HAVING count(*) <> 2",
     ),
     (
@@ -127,7 +127,7 @@ const RULES: &[(&str, &str)] = &[
 ];
 
 /// Looks at a whole branch; panics with every rule that is broken.
-pub(super) fn check(db: &Db, view: View) {
+pub(super) fn check(db: &Db, view: &View) {
     let broken = db.read(|conn| {
         let mut broken = Vec::new();
         for (rule, sql) in RULES {
@@ -160,7 +160,7 @@ pub(super) fn check(db: &Db, view: View) {
 }
 
 /// Every live directory is below the root: no move made a cycle.
-fn unreachable(db: &Db, view: View) -> Option<String> {
+fn unreachable(db: &Db, view: &View) -> Option<String> {
     let sql = "WITH RECURSIVE below (ino) AS
             (SELECT ?2 UNION SELECT e.id FROM inodes AS e JOIN below ON e.parent = below.ino
              WHERE e.branch = ?1 AND e.parent > 0 AND e.mode & 61440 = 16384)
@@ -199,10 +199,10 @@ fn a_broken_tree_is_noticed() {
         let target: &[u8] = b"d/f";
         let link = NewInode { symlink: Some(target), ..new(S_IFLNK | 0o777) };
         scratch.create(scratch.root, "l", &link).unwrap();
-        check(scratch.db(), scratch.view);
+        check(scratch.db(), &scratch.view);
         scratch.db().write(|tx| tx.execute(sql, []).doing("breaking a tree")).unwrap();
         scratch.broken.set(true);
-        let look = AssertUnwindSafe(|| check(scratch.db(), scratch.view));
+        let look = AssertUnwindSafe(|| check(scratch.db(), &scratch.view));
         assert!(catch_unwind(look).is_err(), "{sql}");
     }
 }

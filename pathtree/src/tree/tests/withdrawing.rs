@@ -31,7 +31,7 @@ fn a_version_with_a_base_falls_back_to_it_whole() {
     assert_unused(&scratch, 2);
     assert_eq!(scratch.withdraw(2), []);
     scratch.publish(file, 3, None);
-    assert_eq!(scratch.db().read(|conn| versions_of(conn, scratch.view, file)).unwrap(), 2);
+    assert_eq!(scratch.db().read(|conn| versions_of(conn, &scratch.view, file)).unwrap(), 2);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_chain_of_lost_versions_falls_back_in_any_order() {
             assert_unused(&scratch, blob);
             let left = (1..=4).rev().find(|left| !order[..=count].contains(left));
             assert_eq!(shown(&scratch), left, "{order:?}");
-            invariants::check(scratch.db(), scratch.view);
+            invariants::check(scratch.db(), &scratch.view);
         }
         assert_eq!(scratch.number("SELECT count(*) FROM past WHERE facet = 2"), 0);
     }
@@ -194,7 +194,7 @@ fn files_that_replaced_each_other_fall_back_in_any_order() {
                 scratch.withdraw(blob);
                 let left = (1..=4).rev().find(|left| !order[..=count].contains(left));
                 assert_eq!(shown(&scratch), left, "{order:?}");
-                invariants::check(scratch.db(), scratch.view);
+                invariants::check(scratch.db(), &scratch.view);
             }
             assert_eq!(scratch.list(scratch.root).len(), 1);
         }

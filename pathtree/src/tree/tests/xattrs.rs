@@ -17,7 +17,7 @@ fn remove(scratch: &Scratch, ino: Ino, name: &[u8]) -> Result<(), TreeError> {
 }
 
 fn value(scratch: &Scratch, ino: Ino, name: &[u8]) -> Option<Vec<u8>> {
-    scratch.db().read(|conn| xattr(conn, scratch.view, ino, name)).unwrap()
+    scratch.db().read(|conn| xattr(conn, &scratch.view, ino, name)).unwrap()
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn values_are_set_replaced_listed_and_removed() {
     assert_eq!(value(&scratch, file, b"user.a").as_deref(), Some(&b"2"[..]));
     assert_eq!(value(&scratch, file, b"user.b").as_deref(), Some(&b""[..]), "empty is a value");
     assert_eq!(value(&scratch, other, b"user.c").map(|value| value.len()), Some(70_000));
-    let names = |ino| scratch.db().read(|conn| xattr_names(conn, scratch.view, ino)).unwrap();
+    let names = |ino| scratch.db().read(|conn| xattr_names(conn, &scratch.view, ino)).unwrap();
     assert_eq!(names(file), [b"user.a".to_vec(), b"user.b".to_vec()]);
     remove(&scratch, file, b"user.a").unwrap();
     assert_eq!((value(&scratch, file, b"user.a"), names(file).len()), (None, 1));

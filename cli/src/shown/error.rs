@@ -1,0 +1,100 @@
+//! Why a name on the command line shows nothing, or not what is asked for.
+
+use crate::exit::Exit;
+
+/// Why a name shows nothing, or not what is asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShownError {
+    #[error("no bucket named '{name}'")]
+    UnknownBucket { name: String, nearest: Option<String>, known: Vec<String> },
+    #[error("bucket '{name}' was removed")]
+    BucketRemoved { name: String },
+    #[error("it is not clear which bucket is meant")]
+    WhichBucket { buckets: Vec<String> },
+    #[error("bucket '{bucket}' has no branch or snapshot '{branch}'")]
+    UnknownBranch { bucket: String, branch: String, nearest: Option<String>, known: Vec<String> },
+    #[error("bucket '{bucket}' has no branch or snapshot '{branch}' any more")]
+    BranchAbandoned { bucket: String, branch: String },
+    #[error("'{bucket}@{branch}' is a branch of a bucket, and this command is about all of it")]
+    BranchNamed { bucket: String, branch: String },
+    #[error("'{name}' is a {is}, and no {isnt}")]
+    OtherKind { name: String, is: &'static str, isnt: &'static str },
+    #[error("'{shown}' is as it was, and stays so: nothing can be changed in it")]
+    Past { shown: String, branch: String },
+}
+
+impl ShownError {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::UnknownBucket { .. }
+            | Self::BucketRemoved { .. }
+            | Self::UnknownBranch { .. }
+            | Self::BranchAbandoned { .. } => Exit::NotFound,
+            Self::WhichBucket { .. } | Self::BranchNamed { .. } => Exit::Usage,
+            Self::OtherKind { .. } | Self::Past { .. } => Exit::Refused,
+        }
+    }
+
+    /// Says what to do, in one line.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::UnknownBucket { name, nearest, known } => {
+                unknown_bucket_hint(name, nearest.as_deref(), known)
+            }
+            Self::BucketRemoved { name } => {
+                format!("`tesfs bucket restore {name}` brings it back, with everything in it")
+            }
+            Self::WhichBucket { buckets } if buckets.is_empty() => {
+                "there is none yet; `tesfs mount DIR` makes one".to_owned()
+            }
+            Self::WhichBucket { buckets } => format!(
+                "go into a mounted folder, or say --bucket with one of: {}",
+                buckets.join(", ")
+            ),
+            Self::UnknownBranch { nearest: Some(nearest), .. } => {
+                format!("did you mean '{nearest}'?")
+            }
+            Self::UnknownBranch { bucket, known, .. } => unknown_branch_hint(bucket, known),
+            Self::BranchAbandoned { bucket, branch } => {
+                format!("`tesfs branch restore {branch} --bucket {bucket}` brings it back")
+            }
+            Self::BranchNamed { bucket, .. } => {
+                format!("name the bucket alone ('{bucket}'), or see `tesfs branch --help`")
+            }
+            Self::OtherKind { is, .. } => {
+                format!("`tesfs {is} --help` says what can be done with it")
+            }
+            Self::Past { branch, .. } => {
+                format!(
+                    "`tesfs branch create NAME --from {branch}` makes a branch of it to work on"
+                )
+            }
+        }
+    }
+}
+
+fn unknown_bucket_hint(name: &str, nearest: Option<&str>, known: &[String]) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean '{nearest}'?"),
+        None if name.contains('/') => {
+            "the bucket comes before the folder: `tesfs mount BUCKET DIR`".to_owned()
+        }
+        None if known.is_empty() => {
+            format!("there is none yet: `tesfs bucket create {name}` makes it")
+        }
+        None => format!(
+            "the buckets here: {}; `tesfs bucket create {name}` makes a new one",
+            known.join(", ")
+        ),
+    }
+}
+
+fn unknown_branch_hint(bucket: &str, known: &[String]) -> String {
+    /// More names than this are better listed by the command for it.
+    const NAMED_MAX: usize = 6;
+    if known.len() <= NAMED_MAX {
+        format!("there are: {}", known.join(", "))
+    } else {
+        format!("`tesfs branch list --bucket {bucket}` lists them")
+    }
+}

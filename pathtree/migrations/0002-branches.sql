@@ -1,0 +1,34 @@
+ALTER TABLE branches RENAME TO branches_1;
+
+-- A branch is a line of versions in a bucket; `main` has no parent. It begins with what its parent
+-- showed at the fork and has rows of its own only for what was changed on it, so making one writes
+-- this row and nothing else. A snapshot is a frozen branch. A branch implies its bucket, so no row
+-- of the tree repeats that.
+CREATE TABLE branches (
+    number       INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    bucket       INTEGER NOT NULL REFERENCES buckets (number),
+    name         TEXT    NOT NULL,
+    root         INTEGER NOT NULL,  -- Ino of the root directory
+    parent       INTEGER,           -- the branch it was forked from; NULL for `main`
+    fork         INTEGER,           -- hlc: of the parent it shows what was there up to this reading
+    born         INTEGER NOT NULL,  -- with born_actor the id everywhere
+    born_actor   INTEGER NOT NULL,
+    frozen       INTEGER NOT NULL CHECK (frozen IN (0, 1)),  -- 1: a snapshot
+    abandoned_ns INTEGER,           -- Unix nanoseconds; NULL while it is in use
+    CHECK ((parent IS NULL) = (fork IS NULL))
+) STRICT;
+
+INSERT INTO branches (number, bucket, name, root, born, born_actor, frozen)
+SELECT b.number, b.bucket, b.name, b.root, i.born, i.born_actor, 0
+FROM branches_1 AS b JOIN inodes AS i ON i.id = b.root AND i.branch = b.number;
+
+DROP TABLE branches_1;
+
+-- Used by: finding a branch by name. An abandoned one gives its name free.
+CREATE UNIQUE INDEX branches_by_name ON branches (bucket, name) WHERE abandoned_ns IS NULL;
+
+-- Used by: whether a version was seen by a fork and must stay as it is; who inherits from a branch.
+CREATE INDEX branches_by_parent ON branches (parent, fork) WHERE parent IS NOT NULL;
+
+-- The branch that was shown there; NULL means `main`.
+ALTER TABLE mount_points ADD COLUMN branch INTEGER;
