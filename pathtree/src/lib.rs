@@ -11,6 +11,8 @@ mod db;
 mod id;
 mod identity;
 mod name;
+mod period;
+pub mod retention;
 pub mod tree;
 
 pub use crate::{
@@ -25,6 +27,7 @@ pub use crate::{
     },
     identity::{DeviceId, Identity, IdentityError},
     name::{NAME_BYTES_MAX, Name, NameError},
+    period::Period,
 };
 
 /// The tables of this crate.

@@ -15,8 +15,14 @@ const FLOORS: &[(&str, &[&str])] = &[
 const TESTS: &str = "tests";
 
 /// Modules that compute only: no runtime, no files, no sockets, no clock of their own.
-const SANS_IO: &[&str] =
-    &["pathtree/src/id.rs", "pathtree/src/name.rs", "blobs/src/hash.rs", "blobs/src/range_map.rs"];
+const SANS_IO: &[&str] = &[
+    "pathtree/src/id.rs",
+    "pathtree/src/name.rs",
+    "pathtree/src/period.rs",
+    "pathtree/src/retention.rs",
+    "blobs/src/hash.rs",
+    "blobs/src/range_map.rs",
+];
 const IO: &[&str] =
     &["tokio::", "rusqlite::Connection", "std::net", "std::fs", "rustix::fs", "::now()"];
 
