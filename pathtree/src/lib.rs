@@ -13,6 +13,7 @@ mod identity;
 mod name;
 mod period;
 pub mod retention;
+pub mod schedule;
 pub mod tree;
 
 pub use crate::{

@@ -20,6 +20,7 @@ const SANS_IO: &[&str] = &[
     "pathtree/src/name.rs",
     "pathtree/src/period.rs",
     "pathtree/src/retention.rs",
+    "pathtree/src/schedule.rs",
     "blobs/src/hash.rs",
     "blobs/src/range_map.rs",
 ];
