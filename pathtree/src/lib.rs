@@ -11,9 +11,11 @@ mod db;
 mod id;
 mod identity;
 mod name;
+mod pattern;
 mod period;
 pub mod retention;
 pub mod schedule;
+pub mod settings;
 pub mod tree;
 
 pub use crate::{
@@ -28,6 +30,7 @@ pub use crate::{
     },
     identity::{DeviceId, Identity, IdentityError},
     name::{NAME_BYTES_MAX, Name, NameError},
+    pattern::Patterns,
     period::Period,
 };
 
@@ -38,8 +41,8 @@ pub const SCHEMA: Schema = Schema {
         Migration { version: 1, name: "tree", sql: include_str!("../migrations/0001-tree.sql") },
         Migration {
             version: 2,
-            name: "branches",
-            sql: include_str!("../migrations/0002-branches.sql"),
+            name: "history",
+            sql: include_str!("../migrations/0002-history.sql"),
         },
     ],
 };

@@ -18,6 +18,7 @@ const TESTS: &str = "tests";
 const SANS_IO: &[&str] = &[
     "pathtree/src/id.rs",
     "pathtree/src/name.rs",
+    "pathtree/src/pattern.rs",
     "pathtree/src/period.rs",
     "pathtree/src/retention.rs",
     "pathtree/src/schedule.rs",

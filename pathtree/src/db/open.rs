@@ -194,7 +194,8 @@ fn greatest_reading(conn: &Connection) -> Result<Hlc, DbError> {
                                    ORDER BY c.hlc DESC LIMIT 1)) FROM branches AS b), 0),
              coalesce((SELECT max(id) FROM operations), 0),
              coalesce((SELECT max(born) FROM branches), 0),
-             coalesce((SELECT max(hlc) FROM cursors), 0))",
+             coalesce((SELECT max(hlc) FROM cursors), 0),
+             coalesce((SELECT max(since) FROM settings), 0))",
         [],
         |row| row.get(0),
     )

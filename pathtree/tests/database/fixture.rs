@@ -5,12 +5,21 @@
 
 use std::{fs, path::PathBuf};
 
-use tesfs_pathtree::{Db, DbError, Doing as _, SCHEMA, bucket};
+use tesfs_pathtree::{
+    Db, DbError, Doing as _, SCHEMA, bucket,
+    settings::{self, SettingsError, Wish},
+};
 
 use crate::tree;
 
-/// The version that the newest step leads to.
-const NEWEST: u32 = 2;
+/// The version that each step leads to, oldest first.
+fn versions() -> impl Iterator<Item = u32> {
+    SCHEMA.migrations.iter().map(|step| step.version)
+}
+
+/// What the bucket of a fixture was told last, from this version on.
+const SETTING: &str = "transient=*.bak";
+const SETTINGS_SINCE: u32 = 2;
 
 fn fixture(version: u32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}.db"))
@@ -39,7 +48,7 @@ fn schema(db: &Db) -> Vec<(String, Option<String>)> {
 
 #[test]
 fn a_database_of_every_version_opens_with_all_that_was_in_it() {
-    for version in 1..=NEWEST {
+    for version in versions() {
         let (_dir, db) = open_copy(version);
         let bucket = db.read(|conn| bucket::find(conn, "photos")).unwrap().unwrap();
         tree::ask(&db, &bucket);
@@ -47,6 +56,11 @@ fn a_database_of_every_version_opens_with_all_that_was_in_it() {
             tree::ask_branches(&db, &bucket);
         }
         tree::maintain(&db, &bucket);
+        let told = db.write(|tx| {
+            let told = settings::set(tx, bucket.number, &[Wish::parse(SETTING)?])?;
+            Ok::<_, SettingsError>(told.len())
+        });
+        assert_eq!(told.unwrap() == 0, version >= SETTINGS_SINCE, "it was told already");
     }
 }
 
@@ -54,7 +68,7 @@ fn a_database_of_every_version_opens_with_all_that_was_in_it() {
 fn an_old_database_becomes_what_a_new_one_is() {
     let dir = tempfile::tempdir().unwrap();
     let new = tree::open(&dir.path().join("node.db")).unwrap();
-    for version in 1..=NEWEST {
+    for version in versions() {
         let (_dir, old) = open_copy(version);
         assert_eq!(schema(&old), schema(&new), "released steps are never edited");
     }
@@ -62,8 +76,7 @@ fn an_old_database_becomes_what_a_new_one_is() {
 
 #[test]
 fn every_version_has_its_fixture() {
-    assert_eq!(SCHEMA.migrations.last().map(|step| step.version), Some(NEWEST));
-    assert!((1..=NEWEST).all(|version| fixture(version).exists()));
+    assert!(versions().all(|version| fixture(version).exists()));
 }
 
 #[test]
@@ -74,6 +87,9 @@ fn make_the_fixture() {
     let db = tree::open(&path).unwrap();
     let bucket = tree::grow(&db);
     tree::branch_out(&db, &bucket);
+    for written in ["transient=*.tmp", SETTING] {
+        db.write(|tx| settings::set(tx, bucket.number, &[Wish::parse(written)?])).unwrap();
+    }
     drop(db);
-    fs::copy(&path, fixture(NEWEST)).unwrap();
+    fs::copy(&path, fixture(versions().last().unwrap())).unwrap();
 }

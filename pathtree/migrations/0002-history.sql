@@ -32,3 +32,25 @@ CREATE INDEX branches_by_parent ON branches (parent, fork) WHERE parent IS NOT N
 
 -- The branch that was shown there; NULL means `main`.
 ALTER TABLE mount_points ADD COLUMN branch INTEGER;
+
+-- What a bucket was told, one row for each key that was ever set. A key without a row, or with a
+-- value of NULL, is as the release has it by default.
+CREATE TABLE settings (
+    bucket INTEGER NOT NULL REFERENCES buckets (number),
+    key    TEXT    NOT NULL,
+    value  TEXT,              -- as on a command line, in the one form it is shown in
+    since  INTEGER NOT NULL,
+    actor  INTEGER NOT NULL,
+    PRIMARY KEY (bucket, key)
+) STRICT, WITHOUT ROWID;
+
+-- Superseded values of settings, in force in [since, until).
+CREATE TABLE past_settings (
+    bucket INTEGER NOT NULL REFERENCES buckets (number),
+    key    TEXT    NOT NULL,
+    since  INTEGER NOT NULL,
+    actor  INTEGER NOT NULL,
+    until  INTEGER NOT NULL,
+    value  TEXT,
+    PRIMARY KEY (bucket, key, since, actor)
+) STRICT, WITHOUT ROWID;
