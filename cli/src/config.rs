@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tesfs_pathtree::{DbSettings, Synchronous};
 
-use crate::failure::nearest;
+use crate::suggest::nearest;
 
 /// A configuration larger than this is a mistake, not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -6,8 +6,12 @@ use tesfs_fs::fuse::MountError;
 use tesfs_pathtree::{IdentityError, OpenError, branch::BranchError, bucket::BucketError};
 
 use crate::{
-    config::ConfigError, control::ControlError, error::CliError, lock::LockError,
+    config::ConfigError,
+    control::ControlError,
+    error::CliError,
+    lock::LockError,
     paths::DataDirError,
+    suggest::{self, did_you_mean},
 };
 
 /// For a database that cannot be used: its directory still has everything else.
@@ -84,7 +88,7 @@ impl CliError {
                     .to_owned()
             }
             Self::BadName { .. } => "choose a shorter or another name".to_owned(),
-            Self::NoSuchPath { nearest: Some(nearest), .. } => format!("did you mean '{nearest}'?"),
+            Self::NoSuchPath { nearest: Some(nearest), .. } => did_you_mean(nearest),
             Self::NoSuchPath { bucket, .. } | Self::NotADirectory { bucket, .. } => {
                 format!("`tesfs mount {bucket} DIR` shows what there is")
             }
@@ -128,11 +132,8 @@ fn branch_hint(err: &BranchError) -> Option<String> {
 
 fn config_hint(err: &ConfigError) -> Option<String> {
     match err {
-        ConfigError::UnknownKey { nearest: Some(nearest), .. } => {
-            Some(format!("did you mean `{nearest}`?"))
-        }
-        ConfigError::UnknownKey { known, .. } if !known.is_empty() => {
-            Some(format!("known keys here: {}", known.join(", ")))
+        ConfigError::UnknownKey { nearest, known, .. } => {
+            suggest::hint(nearest.as_deref(), "keys", known)
         }
         ConfigError::Unreadable { .. } => {
             Some("--config names another file; without one the defaults hold".to_owned())

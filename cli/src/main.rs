@@ -21,6 +21,7 @@ mod serve;
 mod session;
 mod shown;
 mod signals;
+mod suggest;
 mod target;
 mod time;
 mod transfer;

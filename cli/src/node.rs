@@ -28,12 +28,12 @@ use self::{mounts::Mounts, trees::Trees};
 use crate::{
     config::Config,
     error::CliError,
-    failure::nearest,
     lock::Lock,
     output::plural,
     paths::{DATABASE, DataDir},
     progress::Progress,
     shown::ShownError,
+    suggest::nearest,
     target::BucketName,
 };
 

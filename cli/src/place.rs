@@ -10,9 +10,9 @@ use tesfs_pathtree::{Ino, Name, bucket::Bucket};
 
 use crate::{
     error::CliError,
-    failure::nearest,
     node::Node,
     shown::{Shown, ShownError},
+    suggest::nearest,
     target::{Target, WirePath},
 };
 

@@ -13,8 +13,8 @@ use tesfs_pathtree::{
 pub(crate) use self::error::ShownError;
 use crate::{
     error::CliError,
-    failure::nearest,
     node::Node,
+    suggest::nearest,
     target::{BucketName, WirePath},
 };
 

@@ -1,6 +1,6 @@
 //! Why a name on the command line shows nothing, or not what is asked for.
 
-use crate::exit::Exit;
+use crate::{exit::Exit, suggest};
 
 /// Why a name shows nothing, or not what is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -51,10 +51,9 @@ impl ShownError {
                 "go into a mounted folder, or say --bucket with one of: {}",
                 buckets.join(", ")
             ),
-            Self::UnknownBranch { nearest: Some(nearest), .. } => {
-                format!("did you mean '{nearest}'?")
+            Self::UnknownBranch { bucket, nearest, known, .. } => {
+                unknown_branch_hint(bucket, nearest.as_deref(), known)
             }
-            Self::UnknownBranch { bucket, known, .. } => unknown_branch_hint(bucket, known),
             Self::BranchAbandoned { bucket, branch } => {
                 format!("`tesfs branch restore {branch} --bucket {bucket}` brings it back")
             }
@@ -74,27 +73,17 @@ impl ShownError {
 }
 
 fn unknown_bucket_hint(name: &str, nearest: Option<&str>, known: &[String]) -> String {
-    match nearest {
-        Some(nearest) => format!("did you mean '{nearest}'?"),
-        None if name.contains('/') => {
-            "the bucket comes before the folder: `tesfs mount BUCKET DIR`".to_owned()
-        }
-        None if known.is_empty() => {
-            format!("there is none yet: `tesfs bucket create {name}` makes it")
-        }
-        None => format!(
-            "the buckets here: {}; `tesfs bucket create {name}` makes a new one",
-            known.join(", ")
-        ),
+    if nearest.is_none() && name.contains('/') {
+        return "the bucket comes before the folder: `tesfs mount BUCKET DIR`".to_owned();
+    }
+    match suggest::hint(nearest, "buckets", known) {
+        Some(hint) if nearest.is_some() => hint,
+        Some(hint) => format!("{hint}; `tesfs bucket create {name}` makes a new one"),
+        None => format!("there is none yet: `tesfs bucket create {name}` makes it"),
     }
 }
 
-fn unknown_branch_hint(bucket: &str, known: &[String]) -> String {
-    /// More names than this are better listed by the command for it.
-    const NAMED_MAX: usize = 6;
-    if known.len() <= NAMED_MAX {
-        format!("there are: {}", known.join(", "))
-    } else {
-        format!("`tesfs branch list --bucket {bucket}` lists them")
-    }
+fn unknown_branch_hint(bucket: &str, nearest: Option<&str>, known: &[String]) -> String {
+    suggest::hint(nearest, "branches and snapshots", known)
+        .unwrap_or_else(|| format!("`tesfs branch list --bucket {bucket}` lists them"))
 }

@@ -72,7 +72,7 @@ fn a_typo_in_the_configuration_is_named_with_its_line_and_the_nearest_key() {
     for args in [&["status"][..], &["mount", "folder"], &["daemon"]] {
         let ran = bench.run(&[&["--config", &path], args].concat());
         let message = format!("unknown key `syncronous` in line 3 of {path}");
-        ran.refused(2, &message, "did you mean `synchronous`?");
+        ran.refused(2, &message, "did you mean 'synchronous'?");
     }
     let wrong = [
         ("[mount]\nread_only = 3\n", "line 2 of"),
