@@ -26,6 +26,27 @@ Examples:
 The command stays in the foreground until the folder is unmounted; Ctrl-C unmounts it.
 If a node already runs on the data directory, it does the mounting.";
 
+const SET_HELP: &str = "\
+Settings:
+  history        which earlier versions stay: `forever`, or how long every version does and then,
+                 up to which age, how often one does [default: 30d,1y daily,monthly]
+  owners         whose the files from other devices are: `mounting-user`, or `numeric` for those
+                 with the numbers that the other device wrote [default: mounting-user]
+  snapshots      which snapshots are taken by themselves, and how many of each kind stay: `off`, or
+                 as in `hourly=24,daily=7,weekly=4,monthly=12,yearly=5` [default: off]
+  sync_on_close  whether a close waits until the disk has it: `on` or `off` [default: off]
+  transient      names and paths of which no earlier versions are kept: `none`, or as in
+                 `*.tmp,~$*,.cache/**` [default: none]
+
+The value `default` goes back to the default. docs/CONFIG.md says more about each. They are kept
+with the bucket; this release does not act on them yet: it keeps every version and takes no
+snapshots.
+
+Examples:
+  tesfs bucket set photos history=forever
+  tesfs bucket set letters 'history=90d,5y daily,monthly' 'transient=*.tmp,~$*'
+  tesfs bucket set letters transient=default";
+
 const PATH_HELP: &str = "A path inside a mounted folder, or BUCKET:PATH";
 
 /// A filesystem for the things people keep for decades.
@@ -94,7 +115,7 @@ Examples:
 The daemon mounts what the configuration lists under [[mounts]] and then serves commands
 (mount, import, status, …) through its socket. docs/SERVICE.md has a systemd user unit.")]
     Daemon,
-    /// Make, list, rename and remove buckets
+    /// Make, list, set up, rename and remove buckets
     #[command(subcommand)]
     Bucket(BucketCommand),
     /// Make, list, rename and abandon branches: lines of versions beside `main`
@@ -236,10 +257,19 @@ pub(crate) enum BucketCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Show one bucket
+    /// Show one bucket and its settings
     Show {
         #[arg(value_name = "NAME")]
         name: String,
+    },
+    /// Set what a bucket does; all that is given, or nothing if any of it is wrong
+    #[command(after_help = SET_HELP)]
+    Set {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// A setting and its value
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        settings: Vec<String>,
     },
     /// Give a bucket another name; its mounts go on
     Rename {
@@ -375,6 +405,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory as _;
     use std::path::Path;
+    use tesfs_pathtree::settings::{Key, Settings};
 
     fn mount(line: &[&str]) -> MountArgs {
         match Cli::try_parse_from(line).unwrap().command {
@@ -386,6 +417,22 @@ mod tests {
     #[test]
     fn the_command_tree_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_is_in_the_help_and_in_the_documents_with_its_default() {
+        let docs = include_str!("../../docs/CONFIG.md");
+        let defaults = Settings::default();
+        for key in Key::ALL {
+            let default = defaults.shown(key);
+            let (_, help) = SET_HELP.split_once(&format!("\n  {key} ")).unwrap();
+            let (_, found) = help.split_once("[default: ").unwrap();
+            assert!(found.starts_with(&format!("{default}]")), "{key}: {found}");
+            assert!(
+                docs.contains(&format!("| `{key}` | `{default}` |")),
+                "{key} in docs/CONFIG.md"
+            );
+        }
     }
 
     #[test]

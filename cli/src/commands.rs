@@ -7,6 +7,7 @@ pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod man;
 pub(crate) mod mount;
+pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod story;
 pub(crate) mod umount;
@@ -19,6 +20,7 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<bucket::Create>();
     routes.add::<bucket::List>();
     routes.add::<bucket::Describe>();
+    routes.add::<settings::Set>();
     routes.add::<bucket::Rename>();
     routes.add::<bucket::Remove>();
     routes.add::<bucket::Restore>();

@@ -6,6 +6,7 @@ use tesfs_blobs::BlobError;
 use tesfs_fs::{FsError, fuse::MountError};
 use tesfs_pathtree::{
     Chain, DbError, IdentityError, OpenError, branch::BranchError, bucket::BucketError,
+    settings::SettingsError,
 };
 
 use crate::{
@@ -34,6 +35,8 @@ pub(crate) enum CliError {
     Shown(#[from] ShownError),
     #[error(transparent)]
     Branch(#[from] BranchError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error(transparent)]
     Database(#[from] DbError),
     #[error(transparent)]
@@ -159,13 +162,8 @@ impl CliError {
                 OpenError::Database { source, .. } if source.is_full() => Exit::Unavailable,
                 _ => Exit::Failure,
             },
-            Self::Bucket(err) => match err {
-                BucketError::NotFound { .. } => Exit::NotFound,
-                BucketError::BadName { .. } => Exit::Usage,
-                BucketError::NameTaken { .. } | BucketError::TooMany => Exit::Refused,
-                BucketError::Database(err) if err.is_full() => Exit::Unavailable,
-                _ => Exit::Failure,
-            },
+            Self::Bucket(err) => bucket_exit(err),
+            Self::Settings(err) => settings_exit(err),
             Self::Shown(err) => err.exit(),
             Self::Branch(err) => branch_exit(err),
             Self::Database(err) if err.is_full() => Exit::Unavailable,
@@ -222,6 +220,28 @@ fn branch_exit(err: &BranchError) -> Exit {
         | BranchError::TooMany => Exit::Refused,
         BranchError::Database(err) if err.is_full() => Exit::Unavailable,
         BranchError::Database(_) => Exit::Failure,
+    }
+}
+
+fn bucket_exit(err: &BucketError) -> Exit {
+    match err {
+        BucketError::NotFound { .. } => Exit::NotFound,
+        BucketError::BadName { .. } => Exit::Usage,
+        BucketError::NameTaken { .. } | BucketError::TooMany => Exit::Refused,
+        BucketError::Database(err) if err.is_full() => Exit::Unavailable,
+        _ => Exit::Failure,
+    }
+}
+
+fn settings_exit(err: &SettingsError) -> Exit {
+    match err {
+        SettingsError::NoValue { .. }
+        | SettingsError::UnknownKey { .. }
+        | SettingsError::BadValue { .. }
+        | SettingsError::SetTwice { .. } => Exit::Usage,
+        SettingsError::Unreadable { .. } => Exit::Refused,
+        SettingsError::Database(err) if err.is_full() => Exit::Unavailable,
+        SettingsError::Database(_) => Exit::Failure,
     }
 }
 

@@ -3,7 +3,12 @@
 use std::{io, path::Path};
 
 use tesfs_fs::fuse::MountError;
-use tesfs_pathtree::{IdentityError, OpenError, branch::BranchError, bucket::BucketError};
+use tesfs_pathtree::{
+    IdentityError, OpenError,
+    branch::BranchError,
+    bucket::BucketError,
+    settings::{Key, SettingsError},
+};
 
 use crate::{
     config::ConfigError,
@@ -11,7 +16,7 @@ use crate::{
     error::CliError,
     lock::LockError,
     paths::DataDirError,
-    suggest::{self, did_you_mean},
+    suggest::{self, did_you_mean, nearest},
 };
 
 /// For a database that cannot be used: its directory still has everything else.
@@ -34,6 +39,7 @@ impl CliError {
             Self::Open(err) => return open_hint(err),
             Self::Control(err) => return control_hint(err),
             Self::Bucket(err) => return bucket_hint(err),
+            Self::Settings(err) => return settings_hint(err),
             Self::Mount(err) => return mount_hint(err),
             Self::NoDataDir { .. } => {
                 "`tesfs mount DIR` makes one, with its first bucket".to_owned()
@@ -215,6 +221,24 @@ fn bucket_hint(err: &BucketError) -> Option<String> {
             Some("letters, digits, spaces and dashes make a name, as in `our photos`".to_owned())
         }
         _ => None,
+    }
+}
+
+fn settings_hint(err: &SettingsError) -> Option<String> {
+    let names = Key::ALL.map(Key::name);
+    match err {
+        SettingsError::NoValue { written } => match Key::from_name(written.trim()) {
+            Some(key) => Some(format!("write {key}=VALUE; {key} takes {}", key.allowed())),
+            None => Some("write KEY=VALUE, as in history=forever".to_owned()),
+        },
+        SettingsError::UnknownKey { name } => {
+            suggest::hint(nearest(name, names.into_iter()).as_deref(), "settings", &names)
+        }
+        SettingsError::BadValue { key, .. } => Some(format!("{key} takes {}", key.allowed())),
+        SettingsError::SetTwice { .. } => Some("leave one of them out".to_owned()),
+        SettingsError::Unreadable { .. } => Some("use the tesfs that set it".to_owned()),
+        SettingsError::Database(err) if err.is_full() => Some(FULL_HINT.to_owned()),
+        SettingsError::Database(_) => None,
     }
 }
 

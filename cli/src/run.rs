@@ -6,7 +6,7 @@ use crate::{
     args::{BranchCommand, BucketCommand, Cli, Command, SnapshotCommand},
     commands::{
         branch::{self, Changed, Kind},
-        bucket, export, gc, import, man, status, story, umount, verify,
+        bucket, export, gc, import, man, settings, status, story, umount, verify,
     },
     error::CliError,
     exit::Exit,
@@ -72,6 +72,9 @@ fn bucket(session: &mut Session, command: BucketCommand) -> Result<Exit, CliErro
         BucketCommand::Create { name } => session.ask(bucket::Create { name }, true),
         BucketCommand::List { all } => session.ask(bucket::List { all }, false),
         BucketCommand::Show { name } => session.ask(bucket::Describe { name }, false),
+        BucketCommand::Set { name, settings } => {
+            session.ask(settings::Set { name, settings }, false)
+        }
         BucketCommand::Rename { name, new } => session.ask(bucket::Rename { name, new }, false),
         BucketCommand::Remove { name } => session.ask(bucket::Remove { name }, false),
         BucketCommand::Restore { name } => session.ask(bucket::Restore { name }, false),

@@ -111,7 +111,7 @@ impl fmt::Display for Key {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// There is no `=` in it.
-    #[error("'{written}' is no setting: it has no value")]
+    #[error("'{written}' sets nothing: it has no value")]
     NoValue {
         /// What was written.
         written: String,
@@ -243,7 +243,7 @@ impl Settings {
                 self.owners = match value.trim() {
                     "mounting-user" => Owners::MountingUser,
                     "numeric" => Owners::Numeric,
-                    _ => return Err("it is one of two words"),
+                    _ => return Err("it is neither mounting-user nor numeric"),
                 }
             }
             Key::Snapshots => self.snapshots = Schedule::parse(value)?,
@@ -251,7 +251,7 @@ impl Settings {
                 self.sync_on_close = match value.trim() {
                     "on" => true,
                     "off" => false,
-                    _ => return Err("it is one of two words"),
+                    _ => return Err("it is neither on nor off"),
                 }
             }
             Key::Transient => self.transient = Patterns::parse(value)?,

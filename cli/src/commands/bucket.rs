@@ -8,6 +8,7 @@ use tesfs_pathtree::{
     tree::{self, View},
 };
 
+use super::settings::SettingsInfo;
 use crate::{
     control::Request,
     error::CliError,
@@ -148,8 +149,23 @@ pub(crate) struct Describe {
     pub(crate) name: String,
 }
 
-impl Show for BucketInfo {
+/// One bucket with its settings.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Described {
+    #[serde(flatten)]
+    pub(crate) info: BucketInfo,
+    pub(crate) settings: SettingsInfo,
+}
+
+impl Show for Described {
     fn show(&self) -> String {
+        format!("{}\n\n{}", self.info.lines(), self.settings.show())
+    }
+}
+
+impl BucketInfo {
+    /// What it is and holds, one thing a line.
+    fn lines(&self) -> String {
         let mounted = match &self.mounted_at {
             Some(dir) => dir.to_string(),
             None => "nowhere".to_owned(),
@@ -179,12 +195,13 @@ impl Show for BucketInfo {
 }
 
 impl Request for Describe {
-    type Answer = BucketInfo;
+    type Answer = Described;
     const PATH: &'static str = "/v1/bucket/show";
 
-    fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<BucketInfo, CliError> {
+    fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<Described, CliError> {
         let bucket = node.require_whole_bucket(&self.name)?;
-        BucketInfo::of(node, &bucket)
+        let settings = SettingsInfo::of(node.db(), &bucket)?;
+        Ok(Described { info: BucketInfo::of(node, &bucket)?, settings })
     }
 }
 

@@ -5,7 +5,7 @@ use crate::bench::Bench;
 #[test]
 fn the_help_of_every_command_is_as_reviewed() {
     let bench = Bench::new();
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &["--help"],
         &["mount", "--help"],
         &["umount", "--help"],
@@ -15,6 +15,7 @@ fn the_help_of_every_command_is_as_reviewed() {
         &["bucket", "create", "--help"],
         &["bucket", "list", "--help"],
         &["bucket", "show", "--help"],
+        &["bucket", "set", "--help"],
         &["bucket", "rename", "--help"],
         &["bucket", "remove", "--help"],
         &["bucket", "restore", "--help"],

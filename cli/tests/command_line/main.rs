@@ -10,3 +10,4 @@ mod copies;
 mod damage;
 mod help;
 mod owners;
+mod settings;

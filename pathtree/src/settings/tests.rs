@@ -174,13 +174,13 @@ fn a_refusal_names_the_key_the_value_and_the_rule() {
     let long = format!("transient={}", "x".repeat(VALUE_BYTES_MAX + 1));
     for (written, words) in [
         ("history=7days", "history cannot be '7days': a span is a number of days"),
-        ("owners=root", "owners cannot be 'root': it is one of two words"),
+        ("owners=root", "owners cannot be 'root': it is neither mounting-user nor numeric"),
         ("snapshots=often", "snapshots cannot be 'often': each part is"),
-        ("sync_on_close=yes", "sync_on_close cannot be 'yes': it is one"),
+        ("sync_on_close=yes", "sync_on_close cannot be 'yes': it is neither on nor off"),
         ("transient=[", "transient cannot be '[': a pattern cannot be read"),
         ("transient=", "transient cannot be '': a pattern is empty"),
         ("History=forever", "there is no setting 'History'"),
-        ("forever", "'forever' is no setting: it has no value"),
+        ("forever", "'forever' sets nothing: it has no value"),
         (long.as_str(), "more than 4096 bytes"),
     ] {
         let said = Wish::parse(written).unwrap_err().to_string();
