@@ -6,7 +6,7 @@ use tesfs_blobs::BlobError;
 use tesfs_fs::{FsError, fuse::MountError};
 use tesfs_pathtree::{
     Chain, DbError, IdentityError, OpenError, branch::BranchError, bucket::BucketError,
-    settings::SettingsError,
+    moment::MomentError, settings::SettingsError,
 };
 
 use crate::{
@@ -37,6 +37,8 @@ pub(crate) enum CliError {
     Branch(#[from] BranchError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Moment(#[from] MomentError),
     #[error(transparent)]
     Database(#[from] DbError),
     #[error(transparent)]
@@ -146,6 +148,7 @@ impl CliError {
         match self {
             Self::Config(_)
             | Self::Target(_)
+            | Self::Moment(_)
             | Self::ParentInPath { .. }
             | Self::BadName { .. }
             | Self::NamelessMount { .. } => Exit::Usage,

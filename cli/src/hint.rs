@@ -7,6 +7,7 @@ use tesfs_pathtree::{
     IdentityError, OpenError,
     branch::BranchError,
     bucket::BucketError,
+    moment::MomentError,
     settings::{Key, SettingsError},
 };
 
@@ -40,6 +41,7 @@ impl CliError {
             Self::Control(err) => return control_hint(err),
             Self::Bucket(err) => return bucket_hint(err),
             Self::Settings(err) => return settings_hint(err),
+            Self::Moment(err) => moment_hint(err),
             Self::Mount(err) => return mount_hint(err),
             Self::NoDataDir { .. } => {
                 "`tesfs mount DIR` makes one, with its first bucket".to_owned()
@@ -242,6 +244,23 @@ fn settings_hint(err: &SettingsError) -> Option<String> {
     }
 }
 
+fn moment_hint(err: &MomentError) -> String {
+    match err {
+        MomentError::NotATime { .. } => "say it as in `2h`, `3 days ago`, `yesterday`, `monday \
+                                         9:30`, `18:00`, `2026-11-01`, `2026-11-01 18:00`, \
+                                         `2026-11` or `@1700000000`"
+            .to_owned(),
+        MomentError::Future { .. } => "what was can be shown: `now` and before".to_owned(),
+        MomentError::TooEarly { .. } => "a year has four digits, as in `2026-11-01`".to_owned(),
+        MomentError::Twice { first, second, .. } => {
+            format!("`{first}` is the first of the two, `{second}` the second")
+        }
+        MomentError::Skipped { .. } => {
+            "an hour was left out there; say a time before or after it".to_owned()
+        }
+    }
+}
+
 fn not_in_bucket_hint(written: &Path, buckets: &[String]) -> String {
     let typed = written.display().to_string();
     match buckets.iter().find(|bucket| **bucket == typed) {
@@ -306,4 +325,46 @@ fn mount_hint(err: &MountError) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use tesfs_pathtree::moment;
+
+    use super::*;
+
+    /// 2026-11-20 at noon in Berlin.
+    const NOON_NS: i64 = 1_795_172_400_000_000_000;
+
+    fn refused(said: &str) -> (String, String) {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let err = CliError::from(moment::parse(said, NOON_NS, &berlin).unwrap_err());
+        (err.to_string(), err.hint().unwrap())
+    }
+
+    #[test]
+    fn every_example_of_a_time_is_one() {
+        let (_, hint) = refused("soon");
+        let examples: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
+        assert_eq!(examples.len(), 9, "{hint}");
+        for example in examples {
+            moment::parse(example, NOON_NS, &TimeZone::UTC).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_meant_is_refused_with_what_can() {
+        for (said, message, hint) in [
+            ("soon", "'soon' is no time", "say it as in `2h`"),
+            ("2026-12-24", "'2026-12-24' lies in the future", "`now` and before"),
+            ("26-11-01", "'26-11-01' lies before 1970", "four digits"),
+            ("2026-10-25 2:30", "was twice", "`2026-10-25T2:30+02` is the first of the two"),
+            ("2026-03-29 2:30", "never was", "before or after"),
+        ] {
+            let (found, found_hint) = refused(said);
+            assert!(found.contains(message), "{found}");
+            assert!(found_hint.contains(hint), "{found_hint}");
+        }
+    }
 }

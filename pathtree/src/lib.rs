@@ -10,6 +10,7 @@ mod clock;
 mod db;
 mod id;
 mod identity;
+pub mod moment;
 mod name;
 mod pattern;
 mod period;

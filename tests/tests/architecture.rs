@@ -17,6 +17,7 @@ const TESTS: &str = "tests";
 /// Modules that compute only: no runtime, no files, no sockets, no clock of their own.
 const SANS_IO: &[&str] = &[
     "pathtree/src/id.rs",
+    "pathtree/src/moment.rs",
     "pathtree/src/name.rs",
     "pathtree/src/pattern.rs",
     "pathtree/src/period.rs",
