@@ -54,3 +54,44 @@ CREATE TABLE past_settings (
     value  TEXT,
     PRIMARY KEY (bucket, key, since, actor)
 ) STRICT, WITHOUT ROWID;
+
+-- The operation that an operation undid; NULL for all others.
+ALTER TABLE operations ADD COLUMN undoes INTEGER;
+
+-- Used by: is an operation undone.
+CREATE INDEX operations_by_undone ON operations (undoes) WHERE undoes IS NOT NULL;
+
+-- Merges: since `hlc` a branch knows what `from_branch` showed up to `through`. Those of an
+-- operation that was undone count for nothing.
+CREATE TABLE merges (
+    branch      INTEGER NOT NULL,
+    hlc         INTEGER NOT NULL,
+    from_branch INTEGER NOT NULL,
+    through     INTEGER NOT NULL,
+    operation   INTEGER NOT NULL,
+    PRIMARY KEY (branch, hlc, from_branch)
+) STRICT, WITHOUT ROWID;
+
+-- What a merge or an undo could not decide, as a value: what shows is one side, this is the other.
+CREATE TABLE conflicts (
+    number      INTEGER NOT NULL PRIMARY KEY,
+    branch      INTEGER NOT NULL,
+    id          INTEGER NOT NULL,  -- of the inode or further edge whose one side shows
+    kind        INTEGER NOT NULL,  -- 0 content, 1 place, 2 a name that two files claim
+    operation   INTEGER NOT NULL,  -- which merge or undo
+    -- the version of the other side
+    since       INTEGER NOT NULL,
+    actor       INTEGER NOT NULL,
+    size        INTEGER,           -- content: its bytes
+    blob        INTEGER,           -- content: where they are; counted in that blob's refs
+    mtime_ns    INTEGER,
+    parent      INTEGER,           -- place or name: the directory, 0 = unlinked
+    name        BLOB,
+    resolved    INTEGER            -- hlc; NULL while it is open
+) STRICT;
+
+-- Used by: the conflicts of a branch, or of one file of it.
+CREATE INDEX conflicts_by_branch ON conflicts (branch, id);
+
+-- Used by: which conflicts hold this blob.
+CREATE INDEX conflicts_by_blob ON conflicts (blob) WHERE blob IS NOT NULL;

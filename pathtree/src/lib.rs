@@ -7,6 +7,7 @@ pub mod boot;
 pub mod branch;
 pub mod bucket;
 mod clock;
+mod conflict_name;
 mod db;
 mod id;
 mod identity;

@@ -5,18 +5,23 @@
 //! supersedes in `past` unless nothing can have seen that.
 
 mod adopt;
+mod apply;
 mod attr;
 mod change;
+mod conflict;
 mod content;
 mod edge;
 mod edit;
 mod error;
 mod inode;
+mod merge;
 mod operation;
 mod purge;
 mod rename;
 mod row;
 mod stats;
+mod undo;
+mod versions;
 mod view;
 mod withdraw;
 mod xattr;
@@ -26,7 +31,9 @@ mod tests;
 
 pub(crate) use self::edge::create_root;
 pub use self::{
+    apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
+    conflict::{Conflict, ConflictKind, conflicts, resolve_conflict},
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
@@ -35,10 +42,12 @@ pub use self::{
         Edge, Inode, Listed, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode, last_name, list, lookup,
         names, symlink_target,
     },
-    operation::{NewOperation, store_operation},
+    merge::{Merge, MergeError, merge},
+    operation::{NewOperation, Operation, operation, operations, store_operation},
     purge::purge_transient,
     rename::{Renamed, exchange, rename},
     stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
+    undo::{UndoError, Undone, redo, undo},
     view::View,
     withdraw::{Withdrawn, withdraw_blob},
     xattr::{XattrEdit, remove_xattr, set_xattr, xattr, xattr_names},

@@ -32,7 +32,8 @@ fn is_own(tx: &Tx<'_>, view: &View, id: Ino) -> Result<bool, DbError> {
         .doing("looking for a branch's own row")
 }
 
-fn insert(tx: &Tx<'_>, view: &View, row: &Row) -> Result<(), DbError> {
+/// Writes a row as it is, on the view's own branch.
+pub(super) fn insert(tx: &Tx<'_>, view: &View, row: &Row) -> Result<(), DbError> {
     let (attributes, content) = (row.attributes.as_ref(), row.content.as_ref());
     // A version that is as old as the row is written as zero, which costs no byte.
     let since = |version: Stamp| if version == row.born { (Hlc(0), 0) } else { split(version) };

@@ -102,6 +102,7 @@ pub fn replace_blob(tx: &Tx<'_>, old: BlobNumber, new: BlobNumber) -> Result<usi
     for sql in [
         "UPDATE inodes SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
         "UPDATE past SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
+        "UPDATE conflicts SET blob = ?2 WHERE blob = ?1 AND blob IS NOT NULL",
     ] {
         tx.prepare_cached(sql)
             .and_then(|mut stmt| stmt.execute(params![old, new]))
@@ -128,7 +129,8 @@ fn references(conn: &Connection, blob: BlobNumber) -> Result<usize, DbError> {
             "SELECT (SELECT count(*) FROM inodes AS i JOIN branches AS b ON b.number = i.branch
                      WHERE i.blob = ?1 AND i.blob IS NOT NULL
                      AND iif(i.c_since = 0, i.born, i.c_since) > coalesce(b.fork, 0))
-                  + (SELECT count(*) FROM past WHERE blob = ?1 AND blob IS NOT NULL)",
+                  + (SELECT count(*) FROM past WHERE blob = ?1 AND blob IS NOT NULL)
+                  + (SELECT count(*) FROM conflicts WHERE blob = ?1 AND blob IS NOT NULL)",
         )
         .and_then(|mut stmt| stmt.query_row([blob], |row| row.get(0)))
         .doing("counting the versions of a blob")?;

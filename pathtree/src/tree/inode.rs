@@ -105,6 +105,11 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// The row that holds it.
+    pub(super) fn row(&self) -> Ino {
+        self.row
+    }
+
     pub(super) fn of(row: &Shown) -> Self {
         let (id, version) = (EdgeId(row.born), row.edge.version);
         Self { row: row.id, id, version, ino: row.ino(), replaces: row.edge.replaces }

@@ -6,7 +6,7 @@ use super::{
     inode::{edge, has_edges, inode},
 };
 use crate::{
-    db::Tx,
+    db::{DbError, Tx},
     id::{Ino, OperationId, Stamp},
     name::Name,
 };
@@ -139,19 +139,31 @@ fn require_replaceable(
     }
 }
 
-/// Walks up from `into`: the mover must not be on the way.
 fn refuse_below_itself(
     tx: &Tx<'_>,
     view: &View,
     directory: Ino,
     into: Ino,
 ) -> Result<(), TreeError> {
+    match is_below(tx, view, into, directory)? {
+        true => Err(TreeError::IntoItself { directory, into }),
+        false => Ok(()),
+    }
+}
+
+/// Walks up from `into`: says whether `directory` is on the way, or is it.
+pub(super) fn is_below(
+    tx: &Tx<'_>,
+    view: &View,
+    into: Ino,
+    directory: Ino,
+) -> Result<bool, DbError> {
     let mut at = into;
     while at != view.root && at != Ino::NOWHERE {
         if at == directory {
-            return Err(TreeError::IntoItself { directory, into });
+            return Ok(true);
         }
         at = inode(tx, view, at)?.map_or(Ino::NOWHERE, |above| above.parent);
     }
-    Ok(())
+    Ok(false)
 }

@@ -147,6 +147,21 @@ pub(super) fn row(conn: &Connection, view: &View, id: Ino) -> Result<Option<Row>
     shown(conn, view, &rows)
 }
 
+/// Returns the row that one branch has of its own.
+pub(super) fn row_on(
+    conn: &Connection,
+    branch: BranchNumber,
+    id: Ino,
+) -> Result<Option<Row>, DbError> {
+    conn.prepare_cached(concat!(
+        "SELECT ",
+        row_columns!(),
+        " FROM inodes AS n WHERE n.id = ?1 AND n.branch = ?2"
+    ))
+    .and_then(|mut stmt| stmt.query_row(params![id, branch], Row::read).optional())
+    .doing("reading a branch's own row")
+}
+
 /// Returns the rows of every edge that hangs under `name` in `parent`.
 pub(super) fn rows_at(
     conn: &Connection,
@@ -407,17 +422,17 @@ fn past_stamp(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stamp> {
     Ok(Stamp { hlc: row.get(0)?, actor: row.get(1)? })
 }
 
-fn read_edge(row: &rusqlite::Row<'_>) -> rusqlite::Result<EdgeFacet> {
+pub(super) fn read_edge(row: &rusqlite::Row<'_>) -> rusqlite::Result<EdgeFacet> {
     let version = past_stamp(row)?;
     Ok(EdgeFacet { parent: row.get(2)?, name: row.get(3)?, replaces: row.get(4)?, version })
 }
 
-fn read_attributes(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttributesFacet> {
+pub(super) fn read_attributes(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttributesFacet> {
     let version = past_stamp(row)?;
     Ok(AttributesFacet { mode: row.get(5)?, attr: row.get(6)?, version })
 }
 
-fn read_content(row: &rusqlite::Row<'_>) -> rusqlite::Result<ContentFacet> {
+pub(super) fn read_content(row: &rusqlite::Row<'_>) -> rusqlite::Result<ContentFacet> {
     Ok(ContentFacet {
         size: row.get(7)?,
         blob: row.get(8)?,

@@ -34,13 +34,14 @@ pub struct BlobUse {
     pub versions: u64,
 }
 
-/// One row for every version that holds a blob, in the column `blob`.
+/// One row for every version, or side of a conflict, that holds a blob, in the column `blob`.
 ///
 /// A branch's copy of what it inherited holds nothing: the ancestor's version does.
 pub const REFERENCES_SQL: &str =
     "SELECT i.blob FROM inodes AS i JOIN branches AS b ON b.number = i.branch
      WHERE i.blob IS NOT NULL AND iif(i.c_since = 0, i.born, i.c_since) > coalesce(b.fork, 0)
-     UNION ALL SELECT blob FROM past WHERE blob IS NOT NULL";
+     UNION ALL SELECT blob FROM past WHERE blob IS NOT NULL
+     UNION ALL SELECT blob FROM conflicts WHERE blob IS NOT NULL";
 
 /// Counts what a view shows; reads every row of the tree once.
 ///
@@ -125,6 +126,10 @@ pub fn blob_uses(
                             GROUP BY i.blob ORDER BY i.blob LIMIT ?2)
              UNION ALL
              SELECT blob, versions FROM (SELECT blob, count(*) AS versions FROM past
+                            WHERE blob > ?1 AND blob IS NOT NULL
+                            GROUP BY blob ORDER BY blob LIMIT ?2)
+             UNION ALL
+             SELECT blob, versions FROM (SELECT blob, count(*) AS versions FROM conflicts
                             WHERE blob > ?1 AND blob IS NOT NULL
                             GROUP BY blob ORDER BY blob LIMIT ?2))
          GROUP BY blob ORDER BY blob LIMIT ?2",

@@ -5,10 +5,13 @@ mod content;
 mod edges;
 mod history;
 mod invariants;
+mod laws;
+mod merging;
 mod model;
 mod purging;
 mod renaming;
 mod times;
+mod undoing;
 mod withdrawing;
 mod xattrs;
 
@@ -27,6 +30,10 @@ use crate::{
 
 /// 2023-11-14, in Unix nanoseconds.
 const NOW_NS: i64 = 1_700_000_000_000_000_000;
+
+/// Blobs of a test are the same bytes when they have the same number; none is a text.
+const NUMBERS: Bytes<'static> =
+    Bytes { same: &|_, one, other| Ok(one == other), merge: &|_, _| Ok(None) };
 
 /// A bucket in a database of its own, and the operation that changes belong to.
 struct Scratch {
@@ -237,6 +244,24 @@ impl Scratch {
     }
 
     /// How many rows each table has that remembers anything of a tree.
+    fn undo(&self, which: Option<OperationId>) -> Result<Undone, UndoError> {
+        self.db().write(|tx| undo(tx, &self.view, which, "a test", &NUMBERS))
+    }
+
+    fn redo(&self) -> Result<Undone, UndoError> {
+        self.db().write(|tx| redo(tx, &self.view, None, "a test", &NUMBERS))
+    }
+
+    /// Merges another branch into the current one.
+    fn merge(&self, from: &View, favour: Favour) -> Result<Applied, MergeError> {
+        let what = Merge { from, into: &self.view, favour, who: "a test", what: "merge" };
+        self.db().write(|tx| merge(tx, &what, &NUMBERS))
+    }
+
+    fn conflicts(&self) -> Vec<Conflict> {
+        self.db().read(|conn| conflicts(conn, &self.view)).unwrap()
+    }
+
     fn rows(&self) -> Vec<(&'static str, i64)> {
         ["inodes", "past", "change", "xattrs", "past_xattrs", "symlinks"]
             .map(|table| (table, self.number(&format!("SELECT count(*) FROM {table}"))))

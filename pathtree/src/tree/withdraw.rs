@@ -62,12 +62,36 @@ pub fn withdraw_blob(tx: &Tx<'_>, blob: BlobNumber) -> Result<Vec<Withdrawn>, Db
         }
         withdrawn.push(Withdrawn { ino, branch, version: found.content, unlinked });
     }
+    withdrawn.extend(drop_conflicts(tx, blob)?);
     for (found, view) in copies {
         if !inherit_content(tx, &view, found.ino)? {
             empty(tx, &view, &found)?;
         }
     }
     Ok(withdrawn)
+}
+
+/// Voids the conflicts whose other side was these bytes.
+fn drop_conflicts(tx: &Tx<'_>, blob: BlobNumber) -> Result<Vec<Withdrawn>, DbError> {
+    let lost: Vec<Withdrawn> = tx
+        .prepare_cached(
+            "SELECT id, branch, since, actor FROM conflicts WHERE blob = ?1 AND blob IS NOT NULL",
+        )
+        .and_then(|mut stmt| {
+            stmt.query_map([blob], |row| {
+                let version = Stamp { hlc: row.get(2)?, actor: row.get(3)? };
+                let (ino, branch) = (row.get(0)?, row.get(1)?);
+                Ok(Withdrawn { ino, branch, version, unlinked: false })
+            })?
+            .collect()
+        })
+        .doing("finding conflicts of a lost blob")?;
+    if !lost.is_empty() {
+        tx.prepare_cached("DELETE FROM conflicts WHERE blob = ?1 AND blob IS NOT NULL")
+            .and_then(|mut stmt| stmt.execute([blob]))
+            .doing("voiding conflicts of a lost blob")?;
+    }
+    Ok(lost)
 }
 
 /// Takes the names of an inode on every branch that was forked while `version`, which has no base,

@@ -92,7 +92,9 @@ const RULES: &[(&str, &str)] = &[
     (
         "what was created is in the log under its birth, and nothing else is",
         "SELECT id FROM (
-             SELECT id, born AS hlc, born_actor AS actor FROM inodes WHERE branch = ?1
+             SELECT i.id, i.born AS hlc, i.born_actor AS actor FROM inodes AS i WHERE i.branch = ?1
+             AND NOT EXISTS (SELECT 1 FROM change AS c WHERE c.branch <> ?1 AND c.hlc = i.born
+                             AND c.actor = i.born_actor AND c.id = i.id AND c.what & 8)
              UNION ALL SELECT id, hlc, actor FROM change WHERE branch = ?1 AND what & 8)
          GROUP BY id, hlc, actor HAVING count(*) <> 2",
     ),

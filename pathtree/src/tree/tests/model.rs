@@ -9,7 +9,7 @@ use super::*;
 /// What somebody can do. Directories and names are chosen by index, wrapping around, so that most
 /// generated steps land on something that exists.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Create(Slot, Kind),
     Link(Slot, Slot),
     Unlink(Slot),
@@ -33,10 +33,10 @@ enum Step {
 }
 
 /// A name in a directory: the number of the directory, the number of the name.
-type Slot = (u8, u8);
+pub(super) type Slot = (u8, u8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     File,
     Directory,
     Symlink,
@@ -57,7 +57,7 @@ const LINES_MAX: usize = 6;
 
 /// The specification: inodes, and the edges between them.
 #[derive(Clone, Default)]
-struct Model {
+pub(super) struct Model {
     inodes: BTreeMap<Ino, Spec>,
     edges: BTreeMap<(Ino, String), Ino>,
 }
@@ -79,7 +79,7 @@ impl Model {
     }
 
     /// Live directories, oldest first.
-    fn directories(&self, root: Ino) -> Vec<Ino> {
+    pub(super) fn directories(&self, root: Ino) -> Vec<Ino> {
         let live = |ino: &Ino| *ino == root || self.nlink(*ino) > 0;
         self.inodes.keys().copied().filter(|ino| self.is_directory(*ino)).filter(live).collect()
     }
@@ -193,20 +193,20 @@ struct Line {
 }
 
 /// The tree and its model, side by side.
-struct Pair {
-    scratch: Scratch,
+pub(super) struct Pair {
+    pub(super) scratch: Scratch,
     /// Of the current branch.
-    model: Model,
+    pub(super) model: Model,
     instants: Vec<(Hlc, Model)>,
     /// The other branches.
     lines: Vec<Line>,
     /// The version that was published last, which its writer may replace.
-    own: Option<(Ino, Stamp)>,
-    blobs: i64,
+    pub(super) own: Option<(Ino, Stamp)>,
+    pub(super) blobs: i64,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let scratch = Scratch::new();
         let mut model = Model::default();
         model.inodes.insert(scratch.root, spec(Kind::Directory, 0o755));
@@ -221,7 +221,7 @@ impl Pair {
     }
 
     /// Takes one step in both and compares what they say.
-    fn take(&mut self, step: &Step) {
+    pub(super) fn take(&mut self, step: &Step) {
         match *step {
             Step::Create(slot, kind) => self.create(slot, kind),
             Step::Link(from, to) => {
@@ -451,7 +451,7 @@ impl Pair {
     }
 
     /// Compares a whole tree, directory by directory, inode by inode.
-    fn compare(&self, view: &View, model: &Model, is_now: bool) {
+    pub(super) fn compare(&self, view: &View, model: &Model, is_now: bool) {
         let scratch = &self.scratch;
         let db = scratch.db();
         for directory in model.directories(scratch.root) {
@@ -513,11 +513,11 @@ fn spec(kind: Kind, permissions: u32) -> Spec {
     Spec { kind, permissions, contents: vec![None], xattrs: BTreeMap::new() }
 }
 
-fn arb_slot() -> impl Strategy<Value = Slot> {
+pub(super) fn arb_slot() -> impl Strategy<Value = Slot> {
     (0..4_u8, 0..3_u8)
 }
 
-fn arb_step() -> impl Strategy<Value = Step> {
+pub(super) fn arb_step() -> impl Strategy<Value = Step> {
     let kind =
         prop_oneof![3 => Just(Kind::File), 2 => Just(Kind::Directory), 1 => Just(Kind::Symlink)];
     prop_oneof![
@@ -550,7 +550,7 @@ fn arb_branching_step() -> impl Strategy<Value = Step> {
 }
 
 /// A database a case is slow: a quarter of what PROPTEST_CASES asks for.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
     ProptestConfig { cases: asked.cases.div_ceil(4), ..asked }
 }

@@ -1,0 +1,214 @@
+//! Undo: a new operation that puts back what an operation changed, and leaves alone what came after.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::params;
+
+use super::{
+    Applied, Bytes, Favour, NewOperation, TreeError, View,
+    apply::{Delta, Side, XattrDelta, apply},
+    change::Facet,
+    conflict::void_conflicts,
+    operation::{newest_to_redo, newest_to_undo, operation, store_operation_undoing},
+    row::{Row, row},
+    versions::{FACETS, Version, changed_by, put, versions},
+    xattr,
+};
+use crate::{
+    db::{DbError, Doing as _, Tx},
+    id::{Ino, OperationId, Stamp},
+};
+
+/// Why an operation can not be undone.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// There is none of that id on this branch.
+    #[error("there is no operation {0} on this branch")]
+    NotFound(OperationId),
+    /// There is nothing to undo or redo.
+    #[error("there is nothing left to {what}")]
+    Nothing {
+        /// `undo` or `redo`.
+        what: &'static str,
+    },
+    /// It is undone already.
+    #[error("operation {operation} was undone by {by} already")]
+    Already {
+        /// Which.
+        operation: OperationId,
+        /// What undid it.
+        by: OperationId,
+    },
+    /// The tree refused.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// What was undone, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undone {
+    /// The operation that was undone.
+    pub operation: OperationId,
+    /// The operation that did it.
+    pub by: OperationId,
+    /// What changed for that.
+    pub applied: Applied,
+}
+
+/// Undoes an operation; `None` is the newest of the branch that is in force and is no undo itself.
+///
+/// What came after it and touches nothing of it stays; where both touch one thing, what came after
+/// shows and the other is a conflict. Undoing an undo is redoing.
+///
+/// # Errors
+///
+/// [`UndoError::NotFound`], [`UndoError::Already`], [`UndoError::Nothing`], or the database's.
+pub fn undo(
+    tx: &Tx<'_>,
+    view: &View,
+    which: Option<OperationId>,
+    who: &str,
+    bytes: &Bytes<'_>,
+) -> Result<Undone, UndoError> {
+    let target = match which {
+        Some(id) => id,
+        None => newest_to_undo(tx, view)?.ok_or(UndoError::Nothing { what: "undo" })?,
+    };
+    put_back(tx, view, target, &NewOperation { who, what: "undo" }, bytes)
+}
+
+/// Redoes what an undo undid; `None` is the newest undo that is in force.
+///
+/// # Errors
+///
+/// As [`undo`].
+pub fn redo(
+    tx: &Tx<'_>,
+    view: &View,
+    which: Option<OperationId>,
+    who: &str,
+    bytes: &Bytes<'_>,
+) -> Result<Undone, UndoError> {
+    let undone_by = match which {
+        Some(id) => operation(tx, view, id)?.ok_or(UndoError::NotFound(id))?.undone_by,
+        None => newest_to_redo(tx, view)?,
+    };
+    let target = undone_by.ok_or(UndoError::Nothing { what: "redo" })?;
+    put_back(tx, view, target, &NewOperation { who, what: "redo" }, bytes)
+}
+
+fn put_back(
+    tx: &Tx<'_>,
+    view: &View,
+    target: OperationId,
+    new: &NewOperation<'_>,
+    bytes: &Bytes<'_>,
+) -> Result<Undone, UndoError> {
+    let found = operation(tx, view, target)?.ok_or(UndoError::NotFound(target))?;
+    if let Some(by) = found.undone_by {
+        return Err(UndoError::Already { operation: target, by });
+    }
+    let deltas = deltas_of(tx, view, target)?;
+    let by = store_operation_undoing(tx, view, tx.next_stamp(), new, target)?;
+    let origin = |tx: &Tx<'_>, ino: Ino| last_place(tx, view, ino);
+    let base = |_: &Tx<'_>, _: Ino| Ok(None);
+    let side = Side { origin: &origin, base: &base, favour: Favour::Newest };
+    let applied = apply(tx, view, by, deltas, &side, bytes)?;
+    void_conflicts(tx, view, target)?;
+    Ok(Undone { operation: target, by, applied })
+}
+
+/// Returns a row with the place it had last, should it have none now.
+fn last_place(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Option<Row>, DbError> {
+    let Some(like) = row(tx, view, ino)? else { return Ok(None) };
+    if like.is_live() {
+        return Ok(Some(like));
+    }
+    let places = versions(tx, view, &like, Facet::Edge)?;
+    Ok(places.into_iter().map(|version| version.row).find(Row::is_live))
+}
+
+/// Returns what an operation changed: as it left it, and as it was before.
+fn deltas_of(tx: &Tx<'_>, view: &View, operation: OperationId) -> Result<Vec<Delta>, DbError> {
+    let mut changed: BTreeMap<Ino, BTreeSet<Stamp>> = BTreeMap::new();
+    for (id, stamp) in changed_by(tx, view, operation)? {
+        changed.entry(id).or_default().insert(stamp);
+    }
+    let mut deltas = Vec::with_capacity(changed.len());
+    for (id, stamps) in changed {
+        // What leaves no history is not there to be put back.
+        let Some(like) = row(tx, view, id)? else { continue };
+        let (mut base, mut theirs) = (like.clone(), like.clone());
+        for facet in FACETS {
+            let versions = versions(tx, view, &like, facet)?;
+            let Some((after, before)) = around(&versions, &stamps) else { continue };
+            put(&mut base, &after.row, facet);
+            match before {
+                Some(before) => put(&mut theirs, &before.row, facet),
+                // It was created: before there was no place, and the rest counts for nothing.
+                None => put(&mut theirs, &after.row, facet),
+            }
+            if before.is_none() && facet == Facet::Edge {
+                theirs.edge.parent = Ino::NOWHERE;
+            }
+        }
+        let xattrs = xattrs_of(tx, view, id, &stamps)?;
+        deltas.push(Delta { id, base: Some(base), theirs, xattrs });
+    }
+    Ok(deltas)
+}
+
+/// Of versions, newest first: the newest that has one of the stamps, and the newest before it that
+/// has none of them.
+fn around<'a>(
+    versions: &'a [Version],
+    stamps: &BTreeSet<Stamp>,
+) -> Option<(&'a Version, Option<&'a Version>)> {
+    let newest = versions.iter().position(|version| stamps.contains(&version.stamp))?;
+    let before = versions[newest..].iter().find(|version| !stamps.contains(&version.stamp));
+    Some((&versions[newest], before))
+}
+
+fn xattrs_of(
+    tx: &Tx<'_>,
+    view: &View,
+    id: Ino,
+    stamps: &BTreeSet<Stamp>,
+) -> Result<Vec<XattrDelta>, DbError> {
+    type Value = (Vec<u8>, Stamp, Option<Vec<u8>>);
+    let values: Vec<Value> = tx
+        .prepare_cached(
+            "SELECT name, since, actor, value FROM xattrs WHERE id = ?1 AND branch = ?2
+             UNION ALL
+             SELECT name, since, actor, value FROM past_xattrs WHERE id = ?1 AND branch = ?2",
+        )
+        .and_then(|mut stmt| {
+            stmt.query_map(params![id, view.branch], |row| {
+                Ok((row.get(0)?, Stamp { hlc: row.get(1)?, actor: row.get(2)? }, row.get(3)?))
+            })?
+            .collect()
+        })
+        .doing("reading the versions of extended attributes")?;
+    let mut by_name: BTreeMap<Vec<u8>, Vec<(Stamp, Option<Vec<u8>>)>> = BTreeMap::new();
+    for (name, stamp, value) in values {
+        by_name.entry(name).or_default().push((stamp, value));
+    }
+    let mut deltas = Vec::new();
+    for (name, mut versions) in by_name {
+        versions.sort_by_key(|(stamp, _)| std::cmp::Reverse(*stamp));
+        let is_own = |(stamp, _): &(Stamp, Option<Vec<u8>>)| stamps.contains(stamp);
+        let Some(newest) = versions.iter().position(is_own) else { continue };
+        let before = versions[newest..].iter().find(|version| !is_own(version));
+        let theirs = match (before, view.inherited()) {
+            (Some((_, value)), _) => value.clone(),
+            (None, Some(inherited)) => xattr(tx, &inherited, id, &name)?,
+            (None, None) => None,
+        };
+        let base = versions[newest].1.clone();
+        deltas.push(XattrDelta { name, base, theirs });
+    }
+    Ok(deltas)
+}
