@@ -96,11 +96,12 @@ impl Hlc {
     }
 
     /// Returns Unix nanoseconds; order is kept, so a later reading never shows an earlier time.
+    /// Readings beyond April 2262 show the last time that nanoseconds can count to.
     pub fn unix_ns(self) -> i64 {
         let millis = self.0 >> Self::COUNTER_BITS;
         let steps = self.0 & ((1 << Self::COUNTER_BITS) - 1);
-        let whole_ns = millis.saturating_mul(1_000_000);
-        i64::try_from(whole_ns.saturating_add(steps * Self::STEP_NS)).unwrap_or(i64::MAX)
+        let ns = millis.saturating_mul(1_000_000).saturating_add(steps * Self::STEP_NS);
+        i64::try_from(ns).unwrap_or(i64::MAX)
     }
 }
 
@@ -197,5 +198,10 @@ mod tests {
         assert_eq!(first.unix_ns(), 1_700_000_000_123_000_000);
         assert!(first.unix_ns() < last_of_milli.unix_ns());
         assert!(last_of_milli.unix_ns() < next.unix_ns());
+    }
+
+    #[test]
+    fn a_reading_beyond_what_nanoseconds_count_is_the_last_time() {
+        assert_eq!(Hlc(u64::MAX).unix_ns(), i64::MAX);
     }
 }
