@@ -8,6 +8,7 @@ pub mod branch;
 pub mod bucket;
 mod clock;
 mod conflict_name;
+pub mod converge;
 mod db;
 mod id;
 mod identity;
