@@ -1,3 +1,5 @@
+mod histories;
+mod invariants;
 mod lies;
 mod moves;
 mod names;
