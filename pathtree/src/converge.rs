@@ -7,7 +7,6 @@
 
 mod ancestry;
 mod claim;
-mod conflict_name;
 mod dump;
 mod file;
 mod frontier;

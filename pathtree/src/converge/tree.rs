@@ -6,12 +6,11 @@ use super::{
     Attributes, EdgeId, InodeId, Kind, Lost, Versions, WireStamp,
     ancestry::Ancestry,
     claim::{Claim, directory_claim, file_claims},
-    conflict_name::conflict_name,
     file::File,
     lineage::Lineage,
     lost::lost,
 };
-use crate::name::Name;
+use crate::{conflict_name::conflict_name, name::Name};
 
 /// The tree of a set of versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +151,9 @@ impl<'a> Showing<'a> {
             younger.extend(claimants);
         }
         for Claimant { age: (_, edge), child } in younger {
-            let mut names = (1..).map(|attempt| conflict_name(&child.own_name, edge, attempt));
+            let mut names = (1..).map(|attempt| {
+                conflict_name(&child.own_name, edge.0.hlc, &edge.0.actor.0, attempt)
+            });
             let name = names.find(|name| !children.contains_key(name));
             children.insert(name.expect("there is always a further number"), child);
         }

@@ -75,7 +75,7 @@ pub fn merge(tx: &Tx<'_>, merge: &Merge<'_>, bytes: &Bytes<'_>) -> Result<Applie
     let theirs = knowledge(tx, from.branch, first.hlc)?;
     let base = base_of(tx, &ours, &theirs)?;
     let deltas = deltas(tx, (from, base.as_ref()), (&ours, &theirs))?;
-    if deltas.is_empty() && ours.get(&from.branch).is_some() {
+    if deltas.is_empty() && ours.contains_key(&from.branch) {
         return Ok(Applied::default());
     }
     let new = NewOperation { who: merge.who, what: merge.what };

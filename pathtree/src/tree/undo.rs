@@ -178,8 +178,8 @@ fn xattrs_of(
     id: Ino,
     stamps: &BTreeSet<Stamp>,
 ) -> Result<Vec<XattrDelta>, DbError> {
-    type Value = (Vec<u8>, Stamp, Option<Vec<u8>>);
-    let values: Vec<Value> = tx
+    type Value = (Stamp, Option<Vec<u8>>);
+    let values: Vec<(Vec<u8>, Value)> = tx
         .prepare_cached(
             "SELECT name, since, actor, value FROM xattrs WHERE id = ?1 AND branch = ?2
              UNION ALL
@@ -187,19 +187,20 @@ fn xattrs_of(
         )
         .and_then(|mut stmt| {
             stmt.query_map(params![id, view.branch], |row| {
-                Ok((row.get(0)?, Stamp { hlc: row.get(1)?, actor: row.get(2)? }, row.get(3)?))
+                let stamp = Stamp { hlc: row.get(1)?, actor: row.get(2)? };
+                Ok((row.get(0)?, (stamp, row.get(3)?)))
             })?
             .collect()
         })
         .doing("reading the versions of extended attributes")?;
-    let mut by_name: BTreeMap<Vec<u8>, Vec<(Stamp, Option<Vec<u8>>)>> = BTreeMap::new();
-    for (name, stamp, value) in values {
-        by_name.entry(name).or_default().push((stamp, value));
+    let mut by_name: BTreeMap<Vec<u8>, Vec<Value>> = BTreeMap::new();
+    for (name, value) in values {
+        by_name.entry(name).or_default().push(value);
     }
     let mut deltas = Vec::new();
     for (name, mut versions) in by_name {
         versions.sort_by_key(|(stamp, _)| std::cmp::Reverse(*stamp));
-        let is_own = |(stamp, _): &(Stamp, Option<Vec<u8>>)| stamps.contains(stamp);
+        let is_own = |(stamp, _): &Value| stamps.contains(stamp);
         let Some(newest) = versions.iter().position(is_own) else { continue };
         let before = versions[newest..].iter().find(|version| !is_own(version));
         let theirs = match (before, view.inherited()) {

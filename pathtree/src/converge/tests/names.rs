@@ -1,7 +1,7 @@
 //! Conflict names.
 
 use super::*;
-use crate::{converge::conflict_name::conflict_name, name::NAME_BYTES_MAX};
+use crate::{conflict_name::conflict_name, name::NAME_BYTES_MAX};
 
 /// Born 2026-11-20T15:56:59Z.
 fn edge() -> EdgeId {
@@ -12,7 +12,9 @@ fn edge() -> EdgeId {
 }
 
 fn shown(own: &[u8], attempt: usize) -> Vec<u8> {
-    conflict_name(&Name::from_bytes(own).unwrap(), edge(), attempt).as_bytes().to_vec()
+    let EdgeId(born) = edge();
+    let own = Name::from_bytes(own).unwrap();
+    conflict_name(&own, born.hlc, &born.actor.0, attempt).as_bytes().to_vec()
 }
 
 #[test]
@@ -62,8 +64,8 @@ fn a_name_in_utf_8_is_cut_between_characters() {
 
 #[test]
 fn every_reading_gives_a_name() {
-    let born = WireStamp { hlc: Hlc(u64::MAX), ..edge().0 };
-    assert!(conflict_name(&name("f"), EdgeId(born), 1).to_string().contains(" 22620411T"));
+    let actor = edge().0.actor.0;
+    assert!(conflict_name(&name("f"), Hlc(u64::MAX), &actor, 1).to_string().contains(" 22620411T"));
 }
 
 #[test]

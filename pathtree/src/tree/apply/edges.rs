@@ -169,7 +169,7 @@ impl Apply<'_, '_> {
                 waiting.push(Wish::place(parent, &origin));
                 return Ok(waiting);
             }
-            self.strand(waiting.swap_remove(at))?;
+            self.strand(&waiting.swap_remove(at))?;
             return Ok(waiting);
         }
         // A name that is taken by what is to go elsewhere: that is parked.
@@ -209,7 +209,7 @@ impl Apply<'_, '_> {
                     {
                         self.contest(&ours, (parent, to), there)?;
                     }
-                    _ => self.strand(wish)?,
+                    _ => self.strand(&wish)?,
                 }
             }
         }
@@ -218,7 +218,7 @@ impl Apply<'_, '_> {
 
     /// A place that can not be had: what hangs elsewhere stays there, what hangs nowhere gets a
     /// place in the root.
-    fn strand(&mut self, wish: Wish) -> Result<(), TreeError> {
+    fn strand(&mut self, wish: &Wish) -> Result<(), TreeError> {
         let Some(ours) = row(self.tx, self.view, wish.id)? else { return Ok(()) };
         let Some(to) = &wish.to else { return Ok(()) };
         let mut wanted = ours.clone();
