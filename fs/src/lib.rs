@@ -25,5 +25,5 @@ pub use crate::{
     open_file::{ContentKey, OpenFile, OpenWrite, Published, Seek},
     reserve::give_reserve,
     settler::{Settler, SettlerSettings},
-    vfs::{FileState, FileStory, Touched, VersionLine, Vfs, VfsOptions},
+    vfs::{DecideError, FileState, FileStory, Touched, VersionLine, Vfs, VfsOptions},
 };

@@ -5,6 +5,7 @@ mod attributes;
 mod broken;
 mod hidden;
 mod lines;
+mod merging;
 mod namespace;
 mod open;
 mod operations;
@@ -28,6 +29,7 @@ use tesfs_pathtree::{
     tree::{self, Inode, TreeError, View},
 };
 
+pub use self::merging::DecideError;
 pub use self::story::{FileState, FileStory, VersionLine};
 use self::{hidden::Hidden, lines::Lines, operations::Operations};
 use crate::{attributes::FsStats, caller::Caller, error::FsError, reserve::Reserve};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod durability;
+mod merging;
 mod node;
 mod settling;
 

@@ -33,7 +33,7 @@ pub(crate) use self::edge::create_root;
 pub use self::{
     apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
-    conflict::{Conflict, ConflictKind, conflicts, resolve_conflict},
+    conflict::{Conflict, ConflictKind, conflicts, keep_as_conflict, resolve_conflict},
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
@@ -48,6 +48,7 @@ pub use self::{
     rename::{Renamed, exchange, rename},
     stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
     undo::{UndoError, Undone, redo, undo},
+    versions::{TouchedRow, touched_by_newest},
     view::View,
     withdraw::{Withdrawn, withdraw_blob},
     xattr::{XattrEdit, remove_xattr, set_xattr, xattr, xattr_names},

@@ -63,20 +63,30 @@ impl Operations {
         if current.len() >= CALLERS_MAX {
             current.clear();
         }
-        let who = match session {
-            Some(session) => format!("uid {} session {session}", caller.uid),
-            None => format!("uid {}", caller.uid),
-        };
+        let who = who(caller.uid, session);
         let new = NewOperation { who: &who, what: "mount" };
         let id = store_operation(tx, view, tx.next_stamp(), &new)?;
         current.insert(key, Current { id, first_ns: now_ns, last_ns: now_ns, losses });
         Ok((id, true))
     }
 
+    /// Ends every operation: whoever goes on begins another one.
+    pub(super) fn end_all(&self) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Forgets an operation whose first transaction failed.
     pub(super) fn forget(&self, id: OperationId) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.retain(|_, running| running.id != id);
+    }
+}
+
+/// The words of the operation log for a user and a session.
+pub(super) fn who(uid: u32, session: Option<i32>) -> String {
+    match session {
+        Some(session) => format!("uid {uid} session {session}"),
+        None => format!("uid {uid}"),
     }
 }
 

@@ -131,12 +131,20 @@ impl Vfs {
         };
         let stored = self.change(caller, |tx, operation| {
             let inode = tree::inode(tx, &self.view, line.ino)?;
-            let is_nameless = inode.ok_or(TreeError::InodeGone(line.ino))?.nlink == 0;
+            let inode = inode.ok_or(TreeError::InodeGone(line.ino))?;
+            let is_nameless = inode.nlink == 0;
             // What is written in place is published all the same: history must not claim bytes
             // that are no longer there.
             // What is or was fsynced has to be there should a power cut give the name back.
             if is_nameless && !(state.frozen && state.shared) && !how.is_promised {
                 return Ok(None);
+            }
+            if inode.content > state.version {
+                // A merge or an undo came meanwhile; what these writers began with was older.
+                let aside = tree::keep_as_conflict(tx, &self.view, operation, line.ino)?;
+                if let Some(blob) = aside {
+                    self.store.add_reference(tx, blob)?;
+                }
             }
             let own_blob = state.own.and_then(|own| own.blob);
             let blob = store_bytes(&self.store, tx, state, &bytes)?;
@@ -403,7 +411,7 @@ fn gather(store: &Store, state: &mut LineState, how: Publish) -> Result<NewBytes
     Ok(NewBytes::Draft { size, durable: is_promised })
 }
 
-fn read_all(
+pub(super) fn read_all(
     read_at: impl Fn(u64, &mut [u8]) -> Result<usize, BlobError>,
     size: u64,
 ) -> Result<Vec<u8>, FsError> {

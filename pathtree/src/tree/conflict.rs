@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
-use super::{View, row::Row};
+use super::{
+    View,
+    row::{Row, row},
+};
 use crate::{
     db::{DbError, Doing as _, Tx},
     id::{ActorNumber, BlobNumber, Hlc, Ino, OperationId, Stamp},
@@ -106,6 +109,23 @@ pub(super) fn store_conflict(
         mtime_ns: content.map_or(0, |content| content.mtime_ns),
         place: place.map(|name| (side.edge.parent, name)),
     })
+}
+
+/// Keeps the current content of a file as one side of a conflict: writers that began with an older
+/// one are about to publish theirs. Returns its blob, which one more version names now.
+///
+/// # Errors
+///
+/// A failed statement.
+pub fn keep_as_conflict(
+    tx: &Tx<'_>,
+    view: &View,
+    operation: OperationId,
+    ino: Ino,
+) -> Result<Option<BlobNumber>, DbError> {
+    let Some(current) = row(tx, view, ino)? else { return Ok(None) };
+    let conflict = store_conflict(tx, view, operation, ConflictKind::Content, ino, &current)?;
+    Ok(conflict.blob)
 }
 
 /// Returns the open conflicts of a branch, oldest first.

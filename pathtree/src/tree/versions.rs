@@ -5,11 +5,13 @@ use rusqlite::{Connection, params};
 use super::{
     View,
     change::Facet,
-    row::{Row, read_attributes, read_content, read_edge, row_on},
+    operation::operations,
+    row::{Row, read_attributes, read_content, read_edge, row, row_on},
 };
 use crate::{
     db::{DbError, Doing as _},
-    id::{Ino, Stamp},
+    id::{Hlc, Ino, OperationId, Stamp},
+    name::Name,
 };
 
 /// One version of one facet: a row that has it, whatever else it has.
@@ -85,6 +87,43 @@ pub(super) fn put(row: &mut Row, from: &Row, facet: Facet) {
     }
 }
 
+/// A row that an operation changed, and where its edge hung or hangs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TouchedRow {
+    /// The inode.
+    pub ino: Ino,
+    /// The directories and names that led to it.
+    pub places: Vec<(Ino, Name)>,
+}
+
+/// Returns what the newest operation of a branch touched, for caches.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn touched_by_newest(conn: &Connection, view: &View) -> Result<Vec<TouchedRow>, DbError> {
+    let newest = operations(conn, view, None, 1)?;
+    let Some(newest) = newest.first() else { return Ok(Vec::new()) };
+    let mut ids: Vec<Ino> =
+        changed_by(conn, view, newest.id)?.into_iter().map(|(id, _)| id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut touched = Vec::with_capacity(ids.len());
+    for id in ids {
+        let Some(like) = row(conn, view, id)? else { continue };
+        let edges = versions(conn, view, &like, Facet::Edge)?;
+        let place = |version: &Version| {
+            let name = Name::from_bytes(&version.row.edge.name).ok()?;
+            version.row.is_live().then_some((version.row.edge.parent, name))
+        };
+        // The one it has now, and the one it had before the operation.
+        let mut places: Vec<(Ino, Name)> = edges.iter().take(3).filter_map(place).collect();
+        places.dedup();
+        touched.push(TouchedRow { ino: like.ino(), places });
+    }
+    Ok(touched)
+}
+
 /// Every facet, to go through all.
 pub(super) const FACETS: [Facet; 3] = [Facet::Edge, Facet::Attributes, Facet::Content];
 
@@ -92,11 +131,11 @@ pub(super) const FACETS: [Facet; 3] = [Facet::Edge, Facet::Attributes, Facet::Co
 pub(super) fn changed_by(
     conn: &Connection,
     view: &View,
-    operation: crate::id::OperationId,
+    operation: OperationId,
 ) -> Result<Vec<(Ino, Stamp)>, DbError> {
     /// No operation lasts longer: ten minutes, and its last pause.
     const LENGTH_MILLIS_MAX: i64 = 605_000;
-    let last = operation.0 + (LENGTH_MILLIS_MAX << crate::id::Hlc::COUNTER_BITS);
+    let last = operation.0 + (LENGTH_MILLIS_MAX << Hlc::COUNTER_BITS);
     conn.prepare_cached(
         "SELECT id, hlc, actor FROM change
          WHERE branch = ?1 AND hlc >= ?2 AND hlc <= ?3 AND operation = ?2",
