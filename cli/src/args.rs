@@ -140,6 +140,43 @@ Examples:
   tesfs mount photos@before-the-move ~/then  read-only"
     )]
     Snapshot(SnapshotCommand),
+    /// Bring what was done on another branch over to this one
+    #[command(after_help = "\
+What only one side changed holds. Where both did, lines of texts are merged if that is clean; else
+the newer side shows and the other is kept as a conflict (exit code 6). Nothing is lost: what does
+not show is in the history, and `tesfs undo` takes the whole merge back.
+
+Examples:
+  tesfs merge try                       into what the folder you stand in shows
+  tesfs merge try --into main --dry-run only say what would be done
+  tesfs merge try --theirs              where both changed something, take theirs")]
+    Merge(MergeArgs),
+    /// List and decide conflicts
+    #[command(subcommand)]
+    Conflicts(ConflictsCommand),
+    /// Show what was done, operation by operation
+    #[command(subcommand)]
+    Op(OperationCommand),
+    /// Take back the last operation, or the one that is named; what came later stays
+    #[command(after_help = "\
+An operation is one command, or one burst of changes by one program's session (pauses of at most
+2 s). What a later one changed again stays as it is, and the other side is kept as a conflict.
+
+Examples:
+  tesfs undo               the last operation; again: the one before
+  tesfs undo 3f2a9c01      one of `tesfs op log`
+  tesfs redo               take the undo back")]
+    Undo {
+        /// As `tesfs op log` shows it; its first characters are enough
+        #[arg(value_name = "OPERATION")]
+        operation: Option<String>,
+    },
+    /// Do again what the last undo took back
+    Redo {
+        /// The operation that was undone
+        #[arg(value_name = "OPERATION")]
+        operation: Option<String>,
+    },
     /// Copy files from this machine into a bucket
     #[command(after_help = "\
 The contents of SRC appear in DEST: `tesfs import ~/Photos photos:` makes photos:2024 of
@@ -349,6 +386,68 @@ pub(crate) enum SnapshotCommand {
     Remove {
         #[arg(value_name = "NAME")]
         name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MergeArgs {
+    /// What to take changes from
+    #[arg(value_name = "BRANCH|SNAPSHOT", required_unless_present = "abort")]
+    pub(crate) from: Option<String>,
+    /// The branch to change [default: what the folder shows, else main]
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) into: Option<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where both sides changed something, keep what is here
+    #[arg(long, conflicts_with = "theirs")]
+    pub(crate) ours: bool,
+    /// Where both sides changed something, take what comes
+    #[arg(long)]
+    pub(crate) theirs: bool,
+    /// Take back the last operation: the same as `tesfs undo`
+    #[arg(long, conflicts_with_all = ["from", "into", "dry_run", "ours", "theirs"])]
+    pub(crate) abort: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConflictsCommand {
+    /// List what is not decided
+    #[command(visible_alias = "ls")]
+    List,
+    /// Decide one
+    Resolve {
+        /// As `tesfs conflicts list` shows it
+        #[arg(value_name = "NUMBER")]
+        number: i64,
+        #[command(flatten)]
+        keep: KeepFlags,
+    },
+}
+
+/// Which side of a conflict is kept.
+#[derive(Args, Clone, Copy, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeepFlags {
+    /// Keep what shows
+    #[arg(long)]
+    pub(crate) ours: bool,
+    /// Let the other side show
+    #[arg(long)]
+    pub(crate) theirs: bool,
+    /// Keep both, the other side under a name of its own
+    #[arg(long)]
+    pub(crate) both: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationCommand {
+    /// List what was done, newest first
+    Log {
+        /// As many at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
     },
 }
 

@@ -2,11 +2,14 @@
 
 pub(crate) mod branch;
 pub(crate) mod bucket;
+pub(crate) mod conflicts;
 pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod man;
+pub(crate) mod merge;
 pub(crate) mod mount;
+pub(crate) mod operation;
 pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod story;
@@ -27,6 +30,11 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<branch::Create>();
     routes.add::<branch::List>();
     routes.add::<branch::Change>();
+    routes.add::<merge::Merge>();
+    routes.add::<conflicts::List>();
+    routes.add::<conflicts::Resolve>();
+    routes.add::<operation::Log>();
+    routes.add::<operation::PutBack>();
     routes.add::<mount::Mount>();
     routes.add::<mount::Wait>();
     routes.add::<umount::Umount>();

@@ -3,10 +3,14 @@
 use std::{io, path::PathBuf};
 
 use tesfs_blobs::BlobError;
-use tesfs_fs::{FsError, fuse::MountError};
+use tesfs_fs::{DecideError, FsError, fuse::MountError};
 use tesfs_pathtree::{
-    Chain, DbError, IdentityError, OpenError, branch::BranchError, bucket::BucketError,
-    moment::MomentError, settings::SettingsError,
+    Chain, DbError, IdentityError, OpenError,
+    branch::BranchError,
+    bucket::BucketError,
+    moment::MomentError,
+    settings::SettingsError,
+    tree::{MergeError, UndoError},
 };
 
 use crate::{
@@ -35,6 +39,14 @@ pub(crate) enum CliError {
     Shown(#[from] ShownError),
     #[error(transparent)]
     Branch(#[from] BranchError),
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+    #[error("no operation is called '{name}'")]
+    UnknownOperation { name: String },
+    #[error("several operations are called '{name}…'")]
+    AmbiguousOperation { name: String, known: Vec<String> },
+    #[error("there is no open conflict {number}")]
+    UnknownConflict { number: i64 },
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -169,6 +181,9 @@ impl CliError {
             Self::Settings(err) => settings_exit(err),
             Self::Shown(err) => err.exit(),
             Self::Branch(err) => branch_exit(err),
+            Self::Decide(err) => decide_exit(err),
+            Self::UnknownOperation { .. } | Self::UnknownConflict { .. } => Exit::NotFound,
+            Self::AmbiguousOperation { .. } => Exit::Usage,
             Self::Database(err) if err.is_full() => Exit::Unavailable,
             Self::Blobs(err) if err.is_full() => Exit::Unavailable,
             Self::Blobs(err) if err.is_damage() => Exit::Damaged,
@@ -210,6 +225,17 @@ impl CliError {
             | Self::Start { .. }
             | Self::BackgroundEnded => Exit::Failure,
         }
+    }
+}
+
+fn decide_exit(err: &DecideError) -> Exit {
+    match err {
+        DecideError::Merge(MergeError::IntoItself | MergeError::OtherBucket)
+        | DecideError::Undo(UndoError::Nothing { .. } | UndoError::Already { .. }) => Exit::Refused,
+        DecideError::Undo(UndoError::NotFound(_)) => Exit::NotFound,
+        DecideError::Merge(MergeError::Tree(_) | MergeError::Database(_))
+        | DecideError::Undo(UndoError::Tree(_) | UndoError::Database(_)) => Exit::Failure,
+        DecideError::Fs(err) => io_exit(&io::Error::from_raw_os_error(err.errno())),
     }
 }
 

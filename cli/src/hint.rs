@@ -2,13 +2,14 @@
 
 use std::{io, path::Path};
 
-use tesfs_fs::fuse::MountError;
+use tesfs_fs::{DecideError, fuse::MountError};
 use tesfs_pathtree::{
     IdentityError, OpenError,
     branch::BranchError,
     bucket::BucketError,
     moment::MomentError,
     settings::{Key, SettingsError},
+    tree::{MergeError, UndoError},
 };
 
 use crate::{
@@ -48,6 +49,10 @@ impl CliError {
             }
             Self::Shown(err) => err.hint(),
             Self::Branch(err) => return branch_hint(err),
+            Self::Decide(err) => return decide_hint(err),
+            Self::UnknownOperation { .. } => "`tesfs op log` lists them".to_owned(),
+            Self::AmbiguousOperation { known, .. } => format!("one of: {}", known.join(", ")),
+            Self::UnknownConflict { .. } => "`tesfs conflicts list` lists them".to_owned(),
             Self::BucketMounted { dir, .. } => {
                 format!("`tesfs umount {}` takes the folder away first", dir.display())
             }
@@ -115,6 +120,21 @@ impl CliError {
             _ => false,
         }
     }
+}
+
+fn decide_hint(err: &DecideError) -> Option<String> {
+    Some(match err {
+        DecideError::Merge(MergeError::IntoItself) => {
+            "name the branch to take changes from; `tesfs branch list` lists them".to_owned()
+        }
+        DecideError::Undo(UndoError::Already { .. }) => {
+            "`tesfs redo` does it again; `tesfs op log` shows what is undone".to_owned()
+        }
+        DecideError::Undo(UndoError::Nothing { .. } | UndoError::NotFound(_)) => {
+            "`tesfs op log` shows what was done".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 fn branch_hint(err: &BranchError) -> Option<String> {

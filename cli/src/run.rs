@@ -3,10 +3,17 @@
 use std::path::Path;
 
 use crate::{
-    args::{BranchCommand, BucketCommand, Cli, Command, SnapshotCommand},
+    args::{
+        BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, MergeArgs, OperationCommand,
+        SnapshotCommand,
+    },
     commands::{
         branch::{self, Changed, Kind},
-        bucket, export, gc, import, man, settings, status, story, umount, verify,
+        bucket,
+        conflicts::{self, Keep},
+        export, gc, import, man,
+        merge::{Merge, Side},
+        operation, settings, status, story, umount, verify,
     },
     error::CliError,
     exit::Exit,
@@ -45,6 +52,14 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Bucket(command) => bucket(&mut session, command),
         Command::Branch(command) => branch(&mut session, command),
         Command::Snapshot(command) => snapshot(&mut session, command),
+        Command::Merge(args) => merge(&mut session, args),
+        Command::Conflicts(command) => decide(&mut session, command),
+        Command::Op(OperationCommand::Log { limit }) => {
+            let place = session.context()?;
+            session.ask(operation::Log { place, limit }, false)
+        }
+        Command::Undo { operation } => put_back(&mut session, operation, false),
+        Command::Redo { operation } => put_back(&mut session, operation, true),
         Command::Import(args) => {
             let dest = Target::parse(&args.dest, session.in_bucket())?;
             let source = WirePath(resolved(&args.source));
@@ -110,6 +125,45 @@ fn snapshot(session: &mut Session, command: SnapshotCommand) -> Result<Exit, Cli
     }
 }
 
+fn merge(session: &mut Session, args: MergeArgs) -> Result<Exit, CliError> {
+    let MergeArgs { from, into, dry_run, ours, theirs, abort } = args;
+    if abort {
+        return put_back(session, None, false);
+    }
+    let favour = match (ours, theirs) {
+        (true, _) => Side::Ours,
+        (_, true) => Side::Theirs,
+        _ => Side::Newest,
+    };
+    let place = session.context()?;
+    let from = from.unwrap_or_default();
+    session.ask(Merge { place, from, into, favour, dry_run }, false)
+}
+
+fn decide(session: &mut Session, command: ConflictsCommand) -> Result<Exit, CliError> {
+    let place = session.context()?;
+    match command {
+        ConflictsCommand::List => session.ask(conflicts::List { place }, false),
+        ConflictsCommand::Resolve { number, keep } => {
+            let keep = match (keep.ours, keep.theirs) {
+                (true, _) => Keep::Ours,
+                (_, true) => Keep::Theirs,
+                _ => Keep::Both,
+            };
+            session.ask(conflicts::Resolve { place, number, keep }, false)
+        }
+    }
+}
+
+fn put_back(
+    session: &mut Session,
+    operation: Option<String>,
+    redo: bool,
+) -> Result<Exit, CliError> {
+    let place = session.context()?;
+    session.ask(operation::PutBack { place, operation, redo }, false)
+}
+
 fn manual(output: Output, dir: Option<&Path>) -> Result<Exit, CliError> {
     match dir {
         None => output.raw(&man::main_page()?),
@@ -130,6 +184,11 @@ fn name_of(command: &Command) -> &'static str {
         Command::Bucket(_) => "bucket",
         Command::Branch(_) => "branch",
         Command::Snapshot(_) => "snapshot",
+        Command::Merge(_) => "merge",
+        Command::Conflicts(_) => "conflicts",
+        Command::Op(_) => "op",
+        Command::Undo { .. } => "undo",
+        Command::Redo { .. } => "redo",
         Command::Import(_) => "import",
         Command::Export(_) => "export",
         Command::Verify(_) => "verify",

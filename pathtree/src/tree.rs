@@ -18,6 +18,7 @@ mod merge;
 mod operation;
 mod purge;
 mod rename;
+mod resolve;
 mod row;
 mod stats;
 mod undo;
@@ -33,7 +34,7 @@ pub(crate) use self::edge::create_root;
 pub use self::{
     apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
-    conflict::{Conflict, ConflictKind, conflicts, keep_as_conflict, resolve_conflict},
+    conflict::{Conflict, ConflictKind, conflicts, keep_as_conflict},
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
@@ -46,6 +47,7 @@ pub use self::{
     operation::{NewOperation, Operation, operation, operations, store_operation},
     purge::purge_transient,
     rename::{Renamed, exchange, rename},
+    resolve::{Resolution, resolve},
     stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
     undo::{UndoError, Undone, redo, undo},
     versions::{TouchedRow, touched_by_newest},

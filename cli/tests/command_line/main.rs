@@ -9,5 +9,6 @@ mod config;
 mod copies;
 mod damage;
 mod help;
+mod merging;
 mod owners;
 mod settings;

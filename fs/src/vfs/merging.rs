@@ -5,7 +5,10 @@ use std::cell::RefCell;
 use tesfs_blobs::{BlobHash, Draft, INLINE_MAX};
 use tesfs_pathtree::{
     BlobNumber, OperationId, Tx,
-    tree::{self, Applied, Bytes, Favour, Merge, MergeError, NewContent, UndoError, Undone, View},
+    tree::{
+        self, Applied, Bytes, Conflict, Favour, Merge, MergeError, NewContent, NewOperation,
+        Resolution, TreeError, UndoError, Undone, View,
+    },
 };
 
 use super::{Touched, Vfs, operations::who, publish::read_all};
@@ -26,6 +29,12 @@ pub enum DecideError {
     /// Bytes could not be read or written, or the filesystem is read-only.
     #[error(transparent)]
     Fs(#[from] FsError),
+}
+
+impl From<TreeError> for DecideError {
+    fn from(err: TreeError) -> Self {
+        Self::Fs(err.into())
+    }
 }
 
 impl From<tesfs_pathtree::DbError> for DecideError {
@@ -95,6 +104,27 @@ impl Vfs {
         self.put_back(|tx, bytes| {
             tree::redo(tx, &self.view, which, &who(caller.uid, caller.session()), bytes)
         })
+    }
+
+    /// Decides a conflict of this branch.
+    ///
+    /// # Errors
+    ///
+    /// The other side's place can not be had, this branch is read-only, or the disk failed.
+    pub fn resolve(
+        &self,
+        caller: &Caller,
+        conflict: &Conflict,
+        how: Resolution,
+    ) -> Result<(), DecideError> {
+        let new = NewOperation { who: &who(caller.uid, caller.session()), what: "resolve" };
+        self.decide(false, |tx, _| {
+            let stamp = tx.next_stamp();
+            let operation = tree::store_operation(tx, &self.view, stamp, &new)?;
+            let adopted = tree::resolve(tx, &self.view, operation, conflict, how)?;
+            Ok(Applied { adopted: adopted.into_iter().collect(), ..Applied::default() })
+        })?;
+        Ok(())
     }
 
     fn put_back(

@@ -143,11 +143,7 @@ pub fn conflicts(conn: &Connection, view: &View) -> Result<Vec<Conflict>, DbErro
 }
 
 /// Notes that a conflict was decided; its side stays in history.
-///
-/// # Errors
-///
-/// A failed statement.
-pub fn resolve_conflict(tx: &Tx<'_>, number: i64) -> Result<(), DbError> {
+pub(super) fn mark_resolved(tx: &Tx<'_>, number: i64) -> Result<(), DbError> {
     tx.prepare_cached("UPDATE conflicts SET resolved = ?2 WHERE number = ?1")
         .and_then(|mut stmt| stmt.execute(params![number, tx.next_stamp().hlc]))
         .doing("resolving a conflict")?;

@@ -10,7 +10,7 @@ use tesfs_pathtree::{
     outbox,
     tree::{
         self, AttributeEdit, Bytes, Favour, Inode, Merge, NewContent, NewInode, NewOperation,
-        TreeError, View, XattrEdit,
+        Resolution, TreeError, View, XattrEdit,
     },
 };
 
@@ -198,7 +198,11 @@ fn decide(db: &Db, bucket: &Bucket, branch: &View) {
     db.write(|tx| tree::undo(tx, branch, None, "uid 1000", &bytes)).unwrap();
     db.write(|tx| tree::merge(tx, &what, &bytes)).unwrap();
     let open = db.read(|conn| tree::conflicts(conn, branch)).unwrap();
-    db.write(|tx| tree::resolve_conflict(tx, open[0].number)).unwrap();
+    operation(db, branch, |tx, operation, _| {
+        tree::resolve(tx, branch, operation, &open[0], Resolution::Both)?;
+        Ok(())
+    });
+    db.write(|tx| tree::undo(tx, branch, None, "uid 1000", &bytes)).unwrap();
     db.write(|tx| tree::undo(tx, branch, None, "uid 1000", &bytes)).unwrap();
     db.write(|tx| tree::undo(tx, from, None, "uid 1000", &bytes)).unwrap();
 }

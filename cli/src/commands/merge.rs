@@ -1,0 +1,277 @@
+//! Merges branches, and decides conflicts.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tesfs_fs::Vfs;
+use tesfs_pathtree::{
+    Db, DbError, Ino, Name,
+    tree::{self, Applied, Conflict, ConflictKind, Favour, View},
+};
+
+use crate::{
+    control::Request,
+    error::CliError,
+    exit::Exit,
+    node::Node,
+    output::{Show, bytes, plural},
+    place::{join, owner},
+    progress::Progress,
+    shown::{Context, Shown, ShownError},
+    time::Moment,
+};
+
+/// Merges one branch into another.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Merge {
+    pub(crate) place: Context,
+    /// A branch, snapshot or time.
+    pub(crate) from: String,
+    /// `None`: what the folder shows, else `main`.
+    pub(crate) into: Option<String>,
+    pub(crate) favour: Side,
+    pub(crate) dry_run: bool,
+}
+
+/// Which side shows where both changed the same.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Side {
+    #[default]
+    Newest,
+    Ours,
+    Theirs,
+}
+
+impl From<Side> for Favour {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Newest => Self::Newest,
+            Side::Ours => Self::Ours,
+            Side::Theirs => Self::Theirs,
+        }
+    }
+}
+
+/// What a merge, an undo or a redo did to a branch.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct AppliedInfo {
+    pub(crate) created: u64,
+    pub(crate) removed: u64,
+    pub(crate) moved: u64,
+    pub(crate) edited: u64,
+    /// Of the edited ones, texts whose lines were merged.
+    pub(crate) lines_merged: u64,
+    pub(crate) attributes: u64,
+    /// What one side removed and the other changed: it stays.
+    pub(crate) kept: Vec<String>,
+    pub(crate) conflicts: Vec<ConflictInfo>,
+}
+
+/// One side of a conflict: the one that does not show.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct ConflictInfo {
+    pub(crate) number: i64,
+    /// What shows.
+    pub(crate) path: String,
+    /// `content`, `place` or `name`.
+    pub(crate) kind: String,
+    /// When the version of this side was made.
+    pub(crate) made: Moment,
+    /// Its bytes, of `content`.
+    pub(crate) bytes: Option<u64>,
+    /// Where it would be, of `place` and `name`.
+    pub(crate) other_path: Option<String>,
+}
+
+impl ConflictInfo {
+    pub(crate) fn of(db: &Db, view: &View, conflict: &Conflict) -> Result<Self, DbError> {
+        let kind = match conflict.kind {
+            ConflictKind::Content => "content",
+            ConflictKind::Place => "place",
+            ConflictKind::Name => "name",
+        };
+        let other = conflict.place.as_ref();
+        let other = other.map(|(parent, name)| path_below(db, view, *parent, name)).transpose()?;
+        Ok(Self {
+            number: conflict.number,
+            path: path_of(db, view, conflict.ino)?,
+            kind: kind.to_owned(),
+            made: Moment(conflict.version.hlc.unix_ns()),
+            bytes: (conflict.kind == ConflictKind::Content).then_some(conflict.size),
+            other_path: other,
+        })
+    }
+
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let Self { number, path, made, .. } = self;
+        match (self.bytes, &self.other_path) {
+            (Some(size), _) => {
+                format!("{number:>4}  {path}: another version of {made}, {}", bytes(size))
+            }
+            (None, Some(other)) if self.kind == "name" => {
+                format!("{number:>4}  {path}: another file is '{other}'")
+            }
+            (None, Some(other)) => {
+                format!("{number:>4}  {path}: the other side has it at '{other}'")
+            }
+            (None, None) => format!("{number:>4}  {path}: the other side removed it"),
+        }
+    }
+}
+
+impl AppliedInfo {
+    pub(crate) fn of(db: &Db, view: &View, applied: &Applied) -> Result<Self, DbError> {
+        let kept = applied.kept.iter().map(|ino| path_of(db, view, *ino));
+        let conflicts = applied.conflicts.iter().map(|one| ConflictInfo::of(db, view, one));
+        Ok(Self {
+            created: applied.created,
+            removed: applied.removed,
+            moved: applied.moved,
+            edited: applied.edited,
+            lines_merged: applied.lines_merged,
+            attributes: applied.attributes,
+            kept: kept.collect::<Result<_, _>>()?,
+            conflicts: conflicts.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn is_nothing(&self) -> bool {
+        let counts = [self.created, self.removed, self.moved, self.edited, self.attributes];
+        counts.iter().all(|count| *count == 0) && self.kept.is_empty() && self.conflicts.is_empty()
+    }
+
+    /// `12 created, 3 edited (1 line by line), 1 removed`.
+    fn counts(&self) -> String {
+        let edited = match self.lines_merged {
+            0 => format!("{} edited", self.edited),
+            lines => format!("{} edited ({lines} line by line)", self.edited),
+        };
+        let parts = [
+            (self.created, format!("{} created", self.created)),
+            (self.edited, edited),
+            (self.moved, format!("{} moved", self.moved)),
+            (self.removed, format!("{} removed", self.removed)),
+            (self.attributes, format!("attributes of {} changed", self.attributes)),
+        ];
+        let said: Vec<String> =
+            parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();
+        if said.is_empty() { "nothing to change".to_owned() } else { said.join(", ") }
+    }
+
+    /// What was done, line by line, below `title`.
+    pub(crate) fn lines(&self, title: &str) -> String {
+        /// Further ones are counted.
+        const LISTED_MAX: usize = 20;
+        let mut lines = vec![format!("{title}: {}", self.counts())];
+        for path in self.kept.iter().take(LISTED_MAX) {
+            lines.push(format!("      {path} stays: removed on one side, changed on the other"));
+        }
+        if self.kept.len() > LISTED_MAX {
+            lines.push(format!("      and {} more stay", self.kept.len() - LISTED_MAX));
+        }
+        if !self.conflicts.is_empty() {
+            let count = plural(self.conflicts.len() as u64, "conflict");
+            lines.push(format!("{count} (`tesfs conflicts list`; the newer side shows):"));
+            lines.extend(self.conflicts.iter().take(LISTED_MAX).map(ConflictInfo::line));
+        }
+        lines.join("\n")
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct MergeAnswer {
+    pub(crate) from: String,
+    pub(crate) into: String,
+    pub(crate) dry_run: bool,
+    pub(crate) applied: AppliedInfo,
+}
+
+impl Show for MergeAnswer {
+    fn show(&self) -> String {
+        let Self { from, into, dry_run, applied } = self;
+        if applied.is_nothing() {
+            return format!("'{into}' has everything that '{from}' has already");
+        }
+        let did = if *dry_run { "would be merged" } else { "merged" };
+        let mut said = applied.lines(&format!("{did} from '{from}' into '{into}'"));
+        if !dry_run {
+            said.push_str("\n`tesfs undo` takes it back");
+        }
+        said
+    }
+
+    fn exit(&self) -> Exit {
+        if self.applied.conflicts.is_empty() { Exit::Success } else { Exit::Partial }
+    }
+}
+
+impl Request for Merge {
+    type Answer = MergeAnswer;
+    const PATH: &'static str = "/v1/merge";
+
+    fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<MergeAnswer, CliError> {
+        let here = node.here(&self.place)?;
+        let from = node.shown_in(&here.bucket, &self.from)?;
+        let into = match &self.into {
+            Some(into) => node.shown_in(&here.bucket, into)?,
+            None => here,
+        };
+        let vfs = writable(node, &into)?;
+        // Hashes say whether two sides have the same bytes.
+        node.settle()?;
+        let view = node.view(&from)?;
+        let applied =
+            vfs.merge(&owner(), (&view, &from.branch.name), self.favour.into(), self.dry_run)?;
+        node.settle()?;
+        Ok(MergeAnswer {
+            from: from.branch.name,
+            into: into.branch.name,
+            dry_run: self.dry_run,
+            applied: AppliedInfo::of(node.db(), vfs.view(), &applied)?,
+        })
+    }
+}
+
+/// Opens a branch that is to be changed.
+pub(crate) fn writable(node: &Node, shown: &Shown) -> Result<Arc<Vfs>, CliError> {
+    if shown.is_past() {
+        let branch = shown.branch.name.clone();
+        return Err(ShownError::Past { shown: shown.name(), branch }.into());
+    }
+    let vfs = node.trees().for_command(shown)?;
+    match node.mounts().of_branch(shown.branch.number) {
+        Some(mounted) if mounted.wish.read_only => {
+            let dir = mounted.dir.clone();
+            Err(CliError::BucketReadOnly { bucket: shown.name(), dir })
+        }
+        _ => Ok(vfs),
+    }
+}
+
+/// The path of an inode from the root, or what is left to say of it.
+pub(crate) fn path_of(db: &Db, view: &View, ino: Ino) -> Result<String, DbError> {
+    let names = db.read(|conn| tree::names(conn, view, ino))?;
+    match names.first() {
+        Some((parent, name)) => path_below(db, view, *parent, name),
+        None if ino == view.root => Ok("/".to_owned()),
+        None => Ok(match db.read(|conn| tree::last_name(conn, view, ino))? {
+            Some(name) => format!("{} (removed)", name.as_os_str().display()),
+            None => format!("inode {ino}"),
+        }),
+    }
+}
+
+fn path_below(db: &Db, view: &View, parent: Ino, name: &Name) -> Result<String, DbError> {
+    let mut names = vec![name.clone()];
+    let mut at = parent;
+    while at != view.root {
+        let above = db.read(|conn| tree::names(conn, view, at))?;
+        let Some((parent, name)) = above.into_iter().next() else { break };
+        names.push(name);
+        at = parent;
+    }
+    names.reverse();
+    Ok(join(&names))
+}

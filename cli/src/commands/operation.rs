@@ -1,0 +1,203 @@
+//! The operation log, undo and redo.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tesfs_pathtree::{
+    OperationId,
+    tree::{self, Operation},
+};
+
+use super::merge::{AppliedInfo, writable};
+use crate::{
+    control::Request,
+    error::CliError,
+    exit::Exit,
+    node::Node,
+    output::{Show, table},
+    place::owner,
+    progress::Progress,
+    shown::{Context, Shown},
+    time::Moment,
+};
+
+/// Operations looked through for one that is named.
+const PAGE: u32 = 1000;
+/// Characters of an id that are shown.
+const ID_SHOWN: usize = 10;
+
+/// What people call an operation: a hash, so that few characters tell it from others.
+fn name_of(operation: OperationId) -> String {
+    let hash = tesfs_blobs::BlobHash::of(&operation.0.to_be_bytes());
+    hash.to_string().chars().take(ID_SHOWN).collect()
+}
+
+/// Lists what was done on a branch, newest first.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Log {
+    pub(crate) place: Context,
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct LogAnswer {
+    pub(crate) branch: String,
+    pub(crate) operations: Vec<OperationInfo>,
+}
+
+/// One operation.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct OperationInfo {
+    pub(crate) id: String,
+    pub(crate) began: Moment,
+    pub(crate) who: String,
+    pub(crate) what: String,
+    /// The one that it undid.
+    pub(crate) undoes: Option<String>,
+    /// The one in force that undid it.
+    pub(crate) undone_by: Option<String>,
+}
+
+impl OperationInfo {
+    fn of(operation: &Operation) -> Self {
+        Self {
+            id: name_of(operation.id),
+            began: began(operation.id),
+            who: operation.who.clone(),
+            what: operation.what.clone(),
+            undoes: operation.undoes.map(name_of),
+            undone_by: operation.undone_by.map(name_of),
+        }
+    }
+}
+
+fn began(operation: OperationId) -> Moment {
+    let hlc = tesfs_pathtree::Hlc(operation.0.cast_unsigned());
+    Moment(hlc.unix_ns())
+}
+
+impl Show for LogAnswer {
+    fn show(&self) -> String {
+        if self.operations.is_empty() {
+            return format!("nothing was done on '{}' yet", self.branch);
+        }
+        let rows = self.operations.iter().map(|one| {
+            let what = match &one.undoes {
+                Some(undoes) => format!("{} {undoes}", one.what),
+                None => one.what.clone(),
+            };
+            let undone = if one.undone_by.is_some() { "undone" } else { "" };
+            let began = one.began.to_string();
+            vec![one.id.clone(), began, one.who.clone(), what, undone.to_owned()]
+        });
+        table(&["operation", "began", "who", "what", ""], &[], rows.collect())
+    }
+}
+
+impl Request for Log {
+    type Answer = LogAnswer;
+    const PATH: &'static str = "/v1/operation/log";
+
+    fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<LogAnswer, CliError> {
+        let shown = node.here(&self.place)?;
+        let view = node.view(&shown)?;
+        let found = node.db().read(|conn| tree::operations(conn, &view, None, self.limit))?;
+        let operations = found.iter().map(OperationInfo::of).collect();
+        Ok(LogAnswer { branch: shown.branch.name, operations })
+    }
+}
+
+/// Undoes or redoes an operation.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct PutBack {
+    pub(crate) place: Context,
+    /// As the log shows it; `None` is the newest there is.
+    pub(crate) operation: Option<String>,
+    pub(crate) redo: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct PutBackAnswer {
+    pub(crate) redo: bool,
+    pub(crate) branch: String,
+    pub(crate) operation: String,
+    pub(crate) what: String,
+    pub(crate) began: Moment,
+    pub(crate) by: String,
+    pub(crate) applied: AppliedInfo,
+}
+
+impl Show for PutBackAnswer {
+    fn show(&self) -> String {
+        let did = if self.redo { "redone" } else { "undone" };
+        let title = format!("{did}: {} of {} ({})", self.what, self.began, self.operation);
+        let back = if self.redo { "undo" } else { "redo" };
+        format!("{}\n`tesfs {back}` takes that back", self.applied.lines(&title))
+    }
+
+    fn exit(&self) -> Exit {
+        if self.applied.conflicts.is_empty() { Exit::Success } else { Exit::Partial }
+    }
+}
+
+impl Request for PutBack {
+    type Answer = PutBackAnswer;
+    const PATH: &'static str = "/v1/operation/undo";
+
+    fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<PutBackAnswer, CliError> {
+        let shown = node.here(&self.place)?;
+        let vfs = writable(node, &shown)?;
+        let which = match &self.operation {
+            Some(name) => Some(node.operation(&shown, name)?),
+            None => None,
+        };
+        let undone = match self.redo {
+            false => vfs.undo(&owner(), which)?,
+            true => vfs.redo(&owner(), which)?,
+        };
+        let view = node.view(&shown)?;
+        let target = node.db().read(|conn| tree::operation(conn, &view, undone.operation))?;
+        // A redo undid an undo: what people want to hear of is what that had undone.
+        let meant = match target.as_ref().and_then(|target| target.undoes) {
+            Some(undone) => node.db().read(|conn| tree::operation(conn, &view, undone))?,
+            None => target,
+        };
+        Ok(PutBackAnswer {
+            redo: self.redo,
+            branch: shown.branch.name,
+            operation: name_of(meant.as_ref().map_or(undone.operation, |meant| meant.id)),
+            what: meant.as_ref().map_or_else(String::new, |meant| meant.what.clone()),
+            began: began(meant.map_or(undone.operation, |meant| meant.id)),
+            by: name_of(undone.by),
+            applied: AppliedInfo::of(node.db(), vfs.view(), &undone.applied)?,
+        })
+    }
+}
+
+impl Node {
+    /// Finds the operation of a branch whose name begins with `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or several.
+    fn operation(&self, shown: &Shown, name: &str) -> Result<OperationId, CliError> {
+        let view = self.view(shown)?;
+        let mut found: Vec<OperationId> = Vec::new();
+        let mut before = None;
+        loop {
+            let page = self.db().read(|conn| tree::operations(conn, &view, before, PAGE))?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.id);
+            let ids = page.iter().map(|one| one.id);
+            found.extend(ids.filter(|id| !name.is_empty() && name_of(*id).starts_with(name)));
+        }
+        match found.as_slice() {
+            [only] => Ok(*only),
+            [] => Err(CliError::UnknownOperation { name: name.to_owned() }),
+            several => Err(CliError::AmbiguousOperation {
+                name: name.to_owned(),
+                known: several.iter().map(|id| name_of(*id)).collect(),
+            }),
+        }
+    }
+}
