@@ -53,7 +53,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Branch(command) => branch(&mut session, command),
         Command::Snapshot(command) => snapshot(&mut session, command),
         Command::Merge(args) => merge(&mut session, args),
-        Command::Conflicts(command) => decide(&mut session, command),
+        Command::Conflicts(command) => decide(&mut session, &command),
         Command::Op(OperationCommand::Log { limit }) => {
             let place = session.context()?;
             session.ask(operation::Log { place, limit }, false)
@@ -140,7 +140,7 @@ fn merge(session: &mut Session, args: MergeArgs) -> Result<Exit, CliError> {
     session.ask(Merge { place, from, into, favour, dry_run }, false)
 }
 
-fn decide(session: &mut Session, command: ConflictsCommand) -> Result<Exit, CliError> {
+fn decide(session: &mut Session, command: &ConflictsCommand) -> Result<Exit, CliError> {
     let place = session.context()?;
     match command {
         ConflictsCommand::List => session.ask(conflicts::List { place }, false),
@@ -150,7 +150,7 @@ fn decide(session: &mut Session, command: ConflictsCommand) -> Result<Exit, CliE
                 (_, true) => Keep::Theirs,
                 _ => Keep::Both,
             };
-            session.ask(conflicts::Resolve { place, number, keep }, false)
+            session.ask(conflicts::Resolve { place, number: *number, keep }, false)
         }
     }
 }

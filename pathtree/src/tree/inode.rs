@@ -4,11 +4,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     Attr, View,
-    row::{Row as Shown, count, counted_row, row, rows_at, rows_in, rows_to},
+    row::{Row as Shown, count, counted_row, row, rows_at, rows_in, rows_to, untouched_on},
 };
 use crate::{
     db::{DbError, Doing as _},
-    id::{ActorNumber, BlobNumber, EdgeId, Hlc, Ino, InodeId, Stamp},
+    id::{ActorNumber, BlobNumber, BranchNumber, EdgeId, Hlc, Ino, InodeId, Stamp},
     name::Name,
 };
 
@@ -139,7 +139,7 @@ pub struct Listed {
     pub name: Name,
     /// What it leads to.
     pub ino: Ino,
-    /// Type and permission bits of that.
+    /// Type bits of that; its permissions are the inode's to say.
     pub mode: u32,
 }
 
@@ -304,9 +304,21 @@ fn oldest<T>(
 ///
 /// A failed query.
 pub fn list(conn: &Connection, view: &View, directory: Ino) -> Result<Vec<Listed>, DbError> {
-    if !view.is_plain() {
-        return list_shown(conn, view, directory);
+    if view.is_plain() {
+        return list_on(conn, view.branch, directory);
     }
+    match untouched_on(conn, view, directory)? {
+        Some(branch) => list_on(conn, branch, directory),
+        None => list_shown(conn, view, directory),
+    }
+}
+
+/// Lists the edges that one branch has rows of.
+fn list_on(
+    conn: &Connection,
+    branch: BranchNumber,
+    directory: Ino,
+) -> Result<Vec<Listed>, DbError> {
     conn.prepare_cached(
         "SELECT e.id, e.name, coalesce(e.target, e.id),
                 coalesce(e.mode, (SELECT t.mode FROM inodes AS t
@@ -317,12 +329,12 @@ pub fn list(conn: &Connection, view: &View, directory: Ino) -> Result<Vec<Listed
     )
     .and_then(|mut stmt| {
         let mut listed = Vec::new();
-        let mut rows = stmt.query(params![directory, view.branch])?;
+        let mut rows = stmt.query(params![directory, branch])?;
         while let Some(row) = rows.next()? {
             // An edge whose inode is not there has no mode, and does not show.
-            if let Some(mode) = row.get(3)? {
+            if let Some(mode) = row.get::<_, Option<u32>>(3)? {
                 let (name, ino) = (row.get(1)?, row.get(2)?);
-                listed.push(Listed { row: row.get(0)?, name, ino, mode });
+                listed.push(Listed { row: row.get(0)?, name, ino, mode: mode & S_IFMT });
             }
         }
         Ok(listed)
@@ -341,7 +353,7 @@ fn list_shown(conn: &Connection, view: &View, directory: Ino) -> Result<Vec<List
         };
         let name = Name::from_bytes(&edge.edge.name).ok();
         if let (Some(name), Some(mode)) = (name, mode) {
-            listed.push(Listed { row: edge.id, name, ino: edge.ino(), mode });
+            listed.push(Listed { row: edge.id, name, ino: edge.ino(), mode: mode & S_IFMT });
         }
     }
     listed.sort_by(|one, other| one.name.cmp(&other.name));

@@ -140,11 +140,14 @@ pub(super) fn counted_row(conn: &Connection, view: &View, id: Ino) -> Result<Opt
 
 /// Returns a row as the view shows it, of a removed edge, too; `None` where nothing was born yet.
 pub(super) fn row(conn: &Connection, view: &View, id: Ino) -> Result<Option<Row>, DbError> {
-    let rows = conn
-        .prepare_cached(concat!("SELECT ", row_columns!(), " FROM inodes AS n WHERE n.id = ?1"))
-        .and_then(|mut stmt| stmt.query_map([id], Row::read)?.collect::<Result<Vec<_>, _>>())
-        .doing("reading an inode's rows")?;
-    shown(conn, view, &rows)
+    shown(conn, view, &rows_of(conn, id)?)
+}
+
+/// Returns the rows of an inode or link on all branches.
+fn rows_of(conn: &Connection, id: Ino) -> Result<Vec<Row>, DbError> {
+    conn.prepare_cached(concat!("SELECT ", row_columns!(), " FROM inodes AS n WHERE n.id = ?1"))
+        .and_then(|mut stmt| stmt.query_map([id], Row::read)?.collect())
+        .doing("reading an inode's rows")
 }
 
 /// Returns the row that one branch has of its own.
@@ -218,6 +221,25 @@ pub(super) fn rows_in(conn: &Connection, view: &View, parent: Ino) -> Result<Vec
     let mut found = settle(conn, view, &rows, ids)?;
     found.retain(|row| row.edge.parent == parent);
     Ok(found)
+}
+
+/// Returns the one branch of the view's that has ever had edges in a directory, if nothing came or
+/// went there that the view does not show: then its rows are what shows.
+///
+/// Whatever comes or goes in a directory is noted in the directory's row on that branch.
+pub(super) fn untouched_on(
+    conn: &Connection,
+    view: &View,
+    directory: Ino,
+) -> Result<Option<BranchNumber>, DbError> {
+    let rows = rows_of(conn, directory)?;
+    let mut of_levels = view.levels().iter().filter_map(|level| {
+        rows.iter().find(|row| row.branch == level.branch).map(|row| (level, row))
+    });
+    let (Some((level, row)), None) = (of_levels.next(), of_levels.next()) else {
+        return Ok(None);
+    };
+    Ok(is_older(row, level).then_some(level.branch))
 }
 
 /// Returns the rows of every further edge that leads to `ino`, live or not.

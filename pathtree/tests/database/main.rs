@@ -4,6 +4,7 @@
 
 mod fixture;
 mod measure;
+mod measure_branches;
 mod plans;
 mod statements;
 mod tree;

@@ -22,12 +22,12 @@ const FILES_PER_DIRECTORY: usize = 20;
 const ROUNDS: usize = 4000;
 
 /// A tree that grows, and what is in it.
-struct Growing {
-    db: Db,
-    view: View,
-    operation: OperationId,
+pub(crate) struct Growing {
+    pub(crate) db: Db,
+    pub(crate) view: View,
+    pub(crate) operation: OperationId,
     /// Directory, its number of files, name of the file, its inode.
-    files: Vec<(Ino, String, Ino)>,
+    pub(crate) files: Vec<(Ino, String, Ino)>,
     directory: Option<Inode>,
     /// How many were ever created.
     made: usize,
@@ -35,6 +35,20 @@ struct Growing {
 }
 
 impl Growing {
+    pub(crate) fn new(db: Db, view: View) -> Self {
+        let mut tree = Self {
+            db,
+            view,
+            operation: OperationId(0),
+            files: vec![],
+            directory: None,
+            made: 0,
+            random: 88_172_645_463_325_252,
+        };
+        tree.operation = begin(&tree);
+        tree
+    }
+
     fn write<T>(&self, change: impl FnOnce(&Tx<'_>) -> Result<T, TreeError>) -> T {
         self.db.write(change).unwrap()
     }
@@ -54,7 +68,7 @@ impl Growing {
     }
 
     /// Creates a file and, where `publish` says so, its first bytes in the same transaction.
-    fn create(&mut self, publish: bool) {
+    pub(crate) fn create(&mut self, publish: bool) {
         let (directory, text) = self.next();
         let made = self.write(|tx| self.make(tx, directory, &text, publish));
         self.files.push((directory, text, made));
@@ -91,7 +105,7 @@ impl Growing {
         Ok(made.ino)
     }
 
-    fn any(&mut self) -> usize {
+    pub(crate) fn any(&mut self) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -129,16 +143,7 @@ fn measure_at(size: usize) {
     let db = Db::open(&path, &[SCHEMA], &settings(), Clock::system(), DeviceId([7; 32])).unwrap();
     let view = View::main(&bucket(&db));
     let empty_bytes = bytes(&db);
-    let mut tree = Growing {
-        db,
-        view,
-        operation: OperationId(0),
-        files: vec![],
-        directory: None,
-        made: 0,
-        random: 88_172_645_463_325_252,
-    };
-    tree.operation = begin(&tree);
+    let mut tree = Growing::new(db, view);
     while tree.files.len() + 3 * ROUNDS < size {
         tree.create(true);
     }
@@ -238,12 +243,12 @@ fn measure_moving(tree: &mut Growing) {
     });
 }
 
-fn begin(tree: &Growing) -> OperationId {
+pub(crate) fn begin(tree: &Growing) -> OperationId {
     let new = core::NewOperation { who: "uid 1000 session 7", what: "mount" };
     tree.db.write(|tx| core::store_operation(tx, &tree.view, tx.next_stamp(), &new)).unwrap()
 }
 
-fn publish(tree: &Growing, ino: Ino, by_creator: bool) {
+pub(crate) fn publish(tree: &Growing, ino: Ino, by_creator: bool) {
     let (view, operation) = (&tree.view, tree.operation);
     tree.write(|tx| {
         let own = match by_creator {
@@ -263,7 +268,7 @@ fn rename(tree: &Growing, from: (Ino, &str), to: (Ino, &str)) {
     });
 }
 
-fn unlink(tree: &Growing, parent: Ino, text: &str) {
+pub(crate) fn unlink(tree: &Growing, parent: Ino, text: &str) {
     let (view, operation) = (&tree.view, tree.operation);
     tree.write(|tx| core::unlink(tx, view, operation, parent, &name(text), |_| false));
 }
