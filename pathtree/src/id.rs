@@ -95,6 +95,11 @@ impl Hlc {
         Self(millis << Self::COUNTER_BITS)
     }
 
+    /// Returns the last reading of the millisecond that `unix_ns` lies in: what was done by then.
+    pub fn last_of_unix_ns(unix_ns: i64) -> Self {
+        Self(Self::from_unix_ns(unix_ns).0 | ((1 << Self::COUNTER_BITS) - 1))
+    }
+
     /// Returns Unix nanoseconds; order is kept, so a later reading never shows an earlier time.
     /// Readings beyond April 2262 show the last time that nanoseconds can count to.
     pub fn unix_ns(self) -> i64 {
@@ -198,6 +203,7 @@ mod tests {
         assert_eq!(first.unix_ns(), 1_700_000_000_123_000_000);
         assert!(first.unix_ns() < last_of_milli.unix_ns());
         assert!(last_of_milli.unix_ns() < next.unix_ns());
+        assert_eq!(Hlc::last_of_unix_ns(1_700_000_000_123_456_789), last_of_milli);
     }
 
     #[test]

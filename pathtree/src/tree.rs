@@ -17,12 +17,14 @@ mod inode;
 mod merge;
 mod operation;
 mod purge;
+mod removed;
 mod rename;
 mod resolve;
 mod row;
 mod stats;
 mod undo;
 mod versions;
+mod still;
 mod view;
 mod withdraw;
 mod xattr;
@@ -46,11 +48,13 @@ pub use self::{
     merge::{Merge, MergeError, merge},
     operation::{NewOperation, Operation, operation, operations, store_operation},
     purge::purge_transient,
+    removed::{Removed, removed, removed_as},
     rename::{Renamed, exchange, rename},
     resolve::{Resolution, resolve},
     stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
     undo::{UndoError, Undone, redo, undo},
     versions::{TouchedRow, touched_by_newest},
+    still::{hold_still, is_still, last_change},
     view::View,
     withdraw::{Withdrawn, withdraw_blob},
     xattr::{XattrEdit, remove_xattr, set_xattr, xattr, xattr_names},

@@ -15,6 +15,10 @@ const ALLOWED: &[plans::Allowed] = &[
     ("ORDER BY b.name, b.number", "buckets are few, and all of them are listed"),
     ("SELECT count(*) FROM buckets", "buckets are few, and one is created rarely"),
     ("FROM cursors AS r WHERE EXISTS", "cursors are few: consumers times branches"),
+    (
+        "SELECT p.id FROM past AS p WHERE p.parent = ?1 AND p.parent",
+        "sorts one directory's history",
+    ),
     ("FROM schema_versions", "one row per crate, at the start"),
     ("FROM sqlite_schema", "at the start"),
 ];
