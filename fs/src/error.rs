@@ -29,6 +29,12 @@ pub enum FsError {
     /// `.tesfs` and what lies in it belong to the filesystem.
     #[error("the name .tesfs in the root is reserved")]
     Reserved,
+    /// What `.tesfs` shows can be copied, but not linked to.
+    #[error("inode {0} is shown by .tesfs and can not be linked to from elsewhere")]
+    Elsewhere(Ino),
+    /// Every number for what `.tesfs` shows was given out, or this inode's is too large for one.
+    #[error("there is no number left for what .tesfs shows, until the next mount")]
+    NumbersUsedUp,
     /// The caller may not do that.
     #[error("inode {0} may not be changed like that")]
     NotPermitted(Ino),
@@ -93,6 +99,8 @@ impl FsError {
             Self::Blob(err) => blob_errno(err),
             Self::ReadOnly => libc::EROFS,
             Self::Reserved | Self::NotPermitted(_) => libc::EPERM,
+            Self::Elsewhere(_) => libc::EXDEV,
+            Self::NumbersUsedUp => libc::EOVERFLOW,
             Self::NotSupported(_) => libc::EOPNOTSUPP,
             Self::BadHandle(_) => libc::EBADF,
             Self::NoData(_) => libc::ENXIO,
@@ -115,6 +123,7 @@ impl FsError {
             Self::Name(_)
             | Self::ReadOnly
             | Self::Reserved
+            | Self::Elsewhere(_)
             | Self::NotPermitted(_)
             | Self::NotSupported(_)
             | Self::Invalid(_)
@@ -123,6 +132,7 @@ impl FsError {
             | Self::NotASymlink(_)
             | Self::TooLong { .. }
             | Self::FileTooLarge(_) => Level::DEBUG,
+            Self::NumbersUsedUp => Level::WARN,
             Self::Tree(TreeError::Database(_))
             | Self::Blob(_)
             | Self::KeepsChanging(_)

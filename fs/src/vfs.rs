@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
+use jiff::tz::TimeZone;
 use rustix::fs::statvfs;
 use tesfs_blobs::{DraftFile, Store};
 use tesfs_pathtree::{
@@ -35,12 +36,20 @@ use self::{hidden::Hidden, lines::Lines, operations::Operations};
 use crate::{attributes::FsStats, caller::Caller, error::FsError, reserve::Reserve};
 
 /// How a bucket is shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct VfsOptions {
     /// Every change is refused.
     pub read_only: bool,
     /// Local read-only handles see the live draft instead of the version they opened.
     pub shared_writes: bool,
+    /// Whose days and clock times the names in `.tesfs/at` are.
+    pub zone: TimeZone,
+}
+
+impl Default for VfsOptions {
+    fn default() -> Self {
+        Self { read_only: false, shared_writes: false, zone: TimeZone::UTC }
+    }
 }
 
 /// Something the kernel may have cached that changed without its doing.
@@ -107,8 +116,8 @@ impl Vfs {
             Ok::<_, TreeError>(view)
         })?;
         let read_only = options.read_only || branch.frozen || at.is_some();
-        let options = VfsOptions { read_only, ..*options };
-        let hidden = Hidden::new(db.path());
+        let options = VfsOptions { read_only, ..options.clone() };
+        let hidden = Hidden::new(db.path(), &view, options.zone.clone());
         let reserve = Reserve::beside(db.path());
         watch_room(&db);
         Ok(Arc::new_cyclic(|me| Self {

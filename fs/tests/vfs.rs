@@ -4,6 +4,7 @@
 
 mod durability;
 mod merging;
+mod history;
 mod node;
 mod settling;
 

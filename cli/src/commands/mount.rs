@@ -118,12 +118,15 @@ impl Request for Mount {
             return Err(CliError::BucketMounted { bucket: shown.name(), dir });
         }
         let starting = node.mounts().begin(&shown, &dir)?;
-        let options =
-            VfsOptions { read_only: self.wish.read_only, shared_writes: self.wish.shared_writes };
+        let options = VfsOptions {
+            read_only: self.wish.read_only,
+            shared_writes: self.wish.shared_writes,
+            zone: jiff::tz::TimeZone::system(),
+        };
         let now_ns = node.clock().now_ns();
         let started = node
             .trees()
-            .for_mount(&shown, options)
+            .for_mount(&shown, &options)
             .and_then(|vfs| node.mounts().start(&shown, vfs, &dir, self.wish, now_ns));
         let mounted = match started {
             Ok(mounted) => mounted,

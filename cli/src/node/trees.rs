@@ -48,7 +48,7 @@ impl Trees {
         if let Some(vfs) = open.get(&key(shown)).and_then(Weak::upgrade) {
             return Ok(vfs);
         }
-        self.begin(&mut open, shown, VfsOptions::default())
+        self.begin(&mut open, shown, &VfsOptions::default())
     }
 
     /// Opens a branch for a mount with `options`.
@@ -59,11 +59,11 @@ impl Trees {
     pub(crate) fn for_mount(
         &self,
         shown: &Shown,
-        options: VfsOptions,
+        options: &VfsOptions,
     ) -> Result<Arc<Vfs>, CliError> {
         let mut open = self.lock();
         if let Some(vfs) = open.get(&key(shown)).and_then(Weak::upgrade) {
-            if same(vfs.options(), &options, shown) {
+            if same(vfs.options(), options, shown) {
                 return Ok(vfs);
             }
             return Err(CliError::BucketBusy { bucket: shown.name() });
@@ -81,12 +81,12 @@ impl Trees {
         &self,
         open: &mut OpenTrees,
         shown: &Shown,
-        options: VfsOptions,
+        options: &VfsOptions,
     ) -> Result<Arc<Vfs>, CliError> {
         open.retain(|_, vfs| vfs.strong_count() > 0);
         let (db, store) = (Arc::clone(&self.db), Arc::clone(&self.store));
         let Shown { bucket, branch, at } = shown;
-        let vfs = Vfs::new(db, store, (bucket, branch, *at), &options)
+        let vfs = Vfs::new(db, store, (bucket, branch, *at), options)
             .map_err(|source| CliError::tree("opening the bucket", shown.name(), source))?;
         let settler = self.settler.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(settler) = settler.as_ref() {

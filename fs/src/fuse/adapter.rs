@@ -74,14 +74,11 @@ impl Filesystem for Adapter {
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "lookup", %parent, ?name))]
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.shared.child(parent, name).and_then(|(parent, name)| {
-            self.shared.vfs.lookup(&convert::caller(request), parent, &name)
-        });
-        self.shared.reply_entry(request, reply, "lookup", found);
+        self.shared.look_up(request, parent, name, reply);
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, lookups: u64) {
-        self.shared.nodes.lock().forget(NodeId(node.0), lookups);
+        self.shared.forget(NodeId(node.0), lookups);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "getattr", %node))]
@@ -364,8 +361,12 @@ impl Filesystem for Adapter {
     fn opendir(&self, _: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let ino = try_reply!(reply, "opendir", self.shared.inode(node));
         let number = self.shared.directories.insert(OpenDirectory::new(ino));
-        // The kernel sees every local change of a directory and is told of all others.
-        reply.opened(number, FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
+        // The kernel sees every local change of a directory and is told of nearly all others.
+        let flags = match self.shared.vfs.changes_untold(ino) {
+            true => FopenFlags::empty(),
+            false => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+        };
+        reply.opened(number, flags);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "readdir", %node, offset))]

@@ -1,6 +1,9 @@
 //! Listing directories: each handle lists what was there when it began, in the order it came.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use fuser::{FileAttr, FileType, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 use tesfs_pathtree::Ino;
@@ -120,11 +123,17 @@ impl Shared {
                     reply.add(INodeNo(ino.0), next, name, &LASTING, &shown, GENERATION)
                 }
                 Listed::Entry(entry) => {
-                    let Some((hold, shown)) = self.listed(caller, directory.ino, entry) else {
+                    let Some((found, hold, shown)) = self.listed(caller, directory.ino, entry)
+                    else {
                         continue;
                     };
                     let name = entry.name.as_os_str();
-                    reply.add(shown.ino, next, name, &hold, &shown, GENERATION)
+                    let is_full = reply.add(shown.ino, next, name, &hold, &shown, GENERATION);
+                    if !is_full {
+                        // The kernel takes it for looked up.
+                        self.vfs.remember(found);
+                    }
+                    is_full
                 }
             };
             if is_full {
@@ -140,11 +149,12 @@ impl Shared {
         caller: &Caller,
         parent: Ino,
         entry: &DirectoryEntry,
-    ) -> Option<(std::time::Duration, FileAttr)> {
+    ) -> Option<(Ino, Duration, FileAttr)> {
         let found = self.vfs.lookup(caller, parent, &entry.name).ok()?;
         let lead = self.nodes.lock().listed(found.ino);
         let (entry_holds, attributes_hold, shown) = self.led(&lead, &found).ok()?;
-        Some((entry_holds.min(attributes_hold), shown))
+        let hold = entry_holds.min(attributes_hold).min(self.hold_in(parent));
+        Some((found.ino, hold, shown))
     }
 }
 

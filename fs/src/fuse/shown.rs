@@ -1,11 +1,12 @@
 //! What the kernel is shown of inodes: attributes, names, and for how long it may believe them.
 
 use std::{
+    ffi::OsStr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use fuser::{FileAttr, Generation, ReplyAttr, ReplyEntry, Request};
+use fuser::{FileAttr, Generation, INodeNo, ReplyAttr, ReplyEntry, Request};
 use tesfs_pathtree::Ino;
 
 use super::{
@@ -61,7 +62,53 @@ impl Shared {
     /// do not: stores through a mapping change them without anybody's being told.
     pub(super) fn attributes_hold(&self, ino: Ino, node: NodeId) -> Duration {
         let is_line = self.nodes.lock().is_line(ino, node);
-        if is_line && self.ways.is_bound(node) { Duration::ZERO } else { LASTING }
+        let is_written = is_line && self.ways.is_bound(node);
+        if is_written { Duration::ZERO } else { self.hold_in(ino) }
+    }
+
+    /// Returns for how long the kernel may believe what it was told of what is in a directory.
+    pub(super) fn hold_in(&self, directory: Ino) -> Duration {
+        if self.vfs.changes_untold(directory) { Duration::ZERO } else { LASTING }
+    }
+
+    /// Answers where a name leads, or that there is none.
+    pub(super) fn look_up(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let (parent, name) = match self.child(parent, name) {
+            Ok(child) => child,
+            Err(err) => return reply.error(convert::errno("lookup", &err)),
+        };
+        let hold = self.hold_in(parent);
+        let found = self.vfs.lookup(&convert::caller(request), parent, &name);
+        let entry = found.and_then(|found| Ok((found.ino, self.entry(request, &found)?)));
+        match entry {
+            Ok((ino, (entry_holds, attributes_hold, shown))) => {
+                self.vfs.remember(ino);
+                let (entry_holds, attributes_hold) =
+                    (entry_holds.min(hold), attributes_hold.min(hold));
+                reply.entry_with_ttls(&attributes_hold, &entry_holds, &shown, GENERATION);
+            }
+            Err(err) if err.errno() == libc::ENOENT => {
+                reply.entry(&hold, &convert::no_entry(), GENERATION);
+            }
+            Err(err) => reply.error(convert::errno("lookup", &err)),
+        }
+    }
+
+    /// Notes that the kernel forgot so many lookups that led to a node.
+    pub(super) fn forget(&self, node: NodeId, lookups: u64) {
+        let mut nodes = self.nodes.lock();
+        let ino = nodes.ino(node);
+        nodes.forget(node, lookups);
+        drop(nodes);
+        if let Some(ino) = ino {
+            self.vfs.forget(ino, lookups);
+        }
     }
 
     /// Answers with the attributes of a node.
@@ -81,7 +128,7 @@ impl Shared {
         }
     }
 
-    /// Answers with a name that leads to the inode `found`.
+    /// Answers with a new name, which leads to the inode `found`.
     ///
     /// The kernel takes the node id it is given here for st_ino as well, until it asks for
     /// attributes: so those of a fresh node do not hold.
@@ -95,9 +142,6 @@ impl Shared {
         match found.and_then(|found| self.entry(request, &found)) {
             Ok((entry_holds, attributes_hold, shown)) => {
                 reply.entry_with_ttls(&attributes_hold, &entry_holds, &shown, GENERATION);
-            }
-            Err(err) if err.errno() == libc::ENOENT && operation == "lookup" => {
-                reply.entry(&LASTING, &convert::no_entry(), GENERATION);
             }
             Err(err) => reply.error(convert::errno(operation, &err)),
         }

@@ -26,7 +26,7 @@ impl Vfs {
     /// [`TreeError::InodeGone`].
     pub fn attributes(&self, ino: Ino) -> Result<Attributes, FsError> {
         if hidden::is_hidden(ino) {
-            return self.hidden.attributes(self.root(), ino);
+            return self.hidden_attributes(ino);
         }
         self.live_attributes(|| self.require_inode(ino))
     }

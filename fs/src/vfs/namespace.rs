@@ -30,7 +30,7 @@ impl Vfs {
         name: &Name,
     ) -> Result<Attributes, FsError> {
         if hidden::is_hidden(parent) || self.is_reserved(parent, name) {
-            return self.hidden.lookup(self.root(), parent, name);
+            return self.hidden_lookup(parent, name);
         }
         self.live_attributes(|| {
             let found = self.db.glance(|conn| tree::lookup(conn, &self.view, parent, name))?;
@@ -45,7 +45,7 @@ impl Vfs {
     /// [`TreeError::InodeGone`].
     pub fn parent(&self, ino: Ino) -> Result<Ino, FsError> {
         if hidden::is_hidden(ino) {
-            return Ok(self.hidden.parent(self.root(), ino));
+            return self.hidden_parent(ino);
         }
         let inode = self.require_inode(ino)?;
         Ok(if inode.parent == Ino(0) { self.root() } else { inode.parent })
@@ -57,7 +57,8 @@ impl Vfs {
     ///
     /// [`FsError::NotASymlink`].
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>, FsError> {
-        self.db.glance(|conn| tree::symlink_target(conn, ino))?.ok_or(FsError::NotASymlink(ino))
+        let (_, own) = self.seen(ino)?.ok_or(FsError::NotASymlink(ino))?;
+        self.db.glance(|conn| tree::symlink_target(conn, own))?.ok_or(FsError::NotASymlink(ino))
     }
 
     /// Makes something in `parent`, under `name`, owned by the caller.
@@ -114,7 +115,7 @@ impl Vfs {
     /// # Errors
     ///
     /// [`TreeError::EdgeExists`], [`FsError::NotPermitted`] for a directory,
-    /// [`TreeError::TooManyLinks`].
+    /// [`TreeError::TooManyLinks`], [`FsError::Elsewhere`].
     pub fn link(
         &self,
         caller: &Caller,
@@ -124,7 +125,7 @@ impl Vfs {
     ) -> Result<Attributes, FsError> {
         self.refuse_hidden(parent, name)?;
         if hidden::is_hidden(ino) {
-            return Err(FsError::ReadOnly);
+            return Err(FsError::Elsewhere(ino));
         }
         let linked = self.change(caller, |tx, operation| {
             let parent = self.require_directory(tx, parent)?;
@@ -208,7 +209,7 @@ impl Vfs {
     /// [`TreeError::NotADirectory`], [`TreeError::InodeGone`].
     pub fn list(&self, directory: Ino) -> Result<Vec<DirectoryEntry>, FsError> {
         if hidden::is_hidden(directory) {
-            return self.hidden.list(directory);
+            return self.hidden_list(directory);
         }
         let listed = self.db.read(|conn| tree::list(conn, &self.view, directory))?;
         Ok(listed

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use tesfs_blobs::{BlobError, BlobReader, Draft, Store};
 use tesfs_pathtree::{
     Ino, Name,
-    tree::{self, Inode, TreeError},
+    tree::{self, Inode, TreeError, View},
 };
 
 use super::{Vfs, hidden};
@@ -28,14 +28,19 @@ impl Vfs {
     /// [`TreeError::InodeGone`], [`TreeError::IsADirectory`], bytes that are damaged or absent.
     pub fn open_read(&self, caller: &Caller, ino: Ino) -> Result<Arc<OpenFile>, FsError> {
         if hidden::is_hidden(ino) {
-            return self.open_hidden(caller, ino);
+            let role = self.open_seen(ino)?;
+            return Ok(self.handle(caller, ino, role));
         }
         if self.options.shared_writes {
             return self.join(caller, ino, OpenWrite::default(), false);
         }
         self.hold(ino);
-        match self.pin(caller, ino) {
-            Ok(role) => Ok(self.handle(caller, ino, role)),
+        match self.pin(&self.view, ino, Some(caller)) {
+            Ok((source, inode)) => {
+                let (content, shown) = (ContentKey::of(inode.content), Attributes::from(&inode));
+                let role = Role::Pinned { source, content, shown: Box::new(shown) };
+                Ok(self.handle(caller, ino, role))
+            }
             Err(err) => {
                 self.unhold(ino)?;
                 Err(err)
@@ -110,10 +115,12 @@ impl Vfs {
     ///
     /// [`TreeError::InodeGone`].
     pub fn published(&self, ino: Ino) -> Result<ContentKey, FsError> {
-        if hidden::is_hidden(ino) {
-            return Ok(ContentKey { version: None });
+        if !hidden::is_hidden(ino) {
+            return Ok(ContentKey::of(self.require_inode(ino)?.content));
         }
-        Ok(ContentKey::of(self.require_inode(ino)?.content))
+        let Some((view, own)) = self.seen(ino)? else { return Ok(ContentKey { version: None }) };
+        let found = self.db.read(|conn| tree::inode(conn, &view, own))?;
+        Ok(ContentKey::of(found.ok_or(TreeError::InodeGone(ino))?.content))
     }
 
     /// Says whether anybody has the inode open for writing.
@@ -147,7 +154,7 @@ impl Vfs {
         writes: bool,
     ) -> Result<Arc<OpenFile>, FsError> {
         self.hold(ino);
-        let joined = self.lines.join(ino, || match self.current(ino) {
+        let joined = self.lines.join(ino, || match self.current(&self.view, ino) {
             Ok((inode, base)) => Ok(Line::starting(&inode, base)),
             // Who replaces all bytes needs none of those that are gone.
             Err(FsError::Blob(err)) if how.truncate && err.is_damage() => {
@@ -166,11 +173,12 @@ impl Vfs {
         }
     }
 
-    /// Reads an inode together with the bytes of its current version.
-    fn current(&self, ino: Ino) -> Result<(Inode, Option<BlobReader>), FsError> {
+    /// Reads an inode together with the bytes of the version that a view shows.
+    fn current(&self, view: &View, ino: Ino) -> Result<(Inode, Option<BlobReader>), FsError> {
         let mut looks = 0;
         loop {
-            let inode = self.require_inode(ino)?;
+            let found = self.db.glance(|conn| tree::inode(conn, view, ino))?;
+            let inode = found.ok_or(TreeError::InodeGone(ino))?;
             if inode.is_directory() {
                 return Err(TreeError::IsADirectory(ino).into());
             }
@@ -188,7 +196,16 @@ impl Vfs {
         }
     }
 
-    fn pin(&self, caller: &Caller, ino: Ino) -> Result<Role, FsError> {
+    /// Returns the bytes of the version that a view shows, to be read for as long as one likes.
+    ///
+    /// With a caller, whose view is the mount's own, what was written by then into a version that is
+    /// published becomes a version first.
+    pub(super) fn pin(
+        &self,
+        view: &View,
+        ino: Ino,
+        caller: Option<&Caller>,
+    ) -> Result<(Source, Inode), FsError> {
         let mut looks = 0;
         loop {
             let ends = self.lines.ends();
@@ -198,7 +215,7 @@ impl Vfs {
             if state.as_ref().is_some_and(|state| state.has_ended) && looks < LOOKS_MAX {
                 continue;
             }
-            if let (Some(line), Some(state)) = (&line, &mut state)
+            if let (Some(caller), Some(line), Some(state)) = (caller, &line, &mut state)
                 && state.frozen
                 && state.shared
             {
@@ -206,7 +223,7 @@ impl Vfs {
                 // brought together first.
                 self.publish(caller, line, state)?;
             }
-            let (inode, reader) = self.current(ino)?;
+            let (inode, reader) = self.current(view, ino)?;
             // A line that began or ended since may have published what was just read, and may be
             // writing into its file.
             let is_late = line.is_none() && (ends != self.lines.ends() || self.has_writers(ino));
@@ -220,9 +237,7 @@ impl Vfs {
                 Some(reader) if is_written(reader.number()) => self.private_copy(&reader)?,
                 Some(reader) => Source::Blob(reader),
             };
-            let content = ContentKey::of(inode.content);
-            let shown = Box::new(Attributes::from(&inode));
-            return Ok(Role::Pinned { source, content, shown });
+            return Ok((source, inode));
         }
     }
 
@@ -232,12 +247,5 @@ impl Vfs {
         // It needs no name: nobody is to find it after a crash.
         self.store.release_draft(copy.draft_file().clone())?;
         Ok(Source::Copy(Box::new(copy)))
-    }
-
-    fn open_hidden(&self, caller: &Caller, ino: Ino) -> Result<Arc<OpenFile>, FsError> {
-        let shown = Box::new(self.hidden.attributes(self.root(), ino)?);
-        let source = Source::Plain(Arc::new(self.hidden.open(ino)?));
-        let role = Role::Pinned { source, content: ContentKey { version: None }, shown };
-        Ok(self.handle(caller, ino, role))
     }
 }

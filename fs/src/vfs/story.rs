@@ -3,7 +3,7 @@
 use tesfs_blobs::{BlobHash, BlobState};
 use tesfs_pathtree::{BlobNumber, Ino, Stamp, tree};
 
-use super::{Vfs, hidden};
+use super::Vfs;
 use crate::{attributes::Attributes, error::FsError};
 
 /// How safe a file's current bytes are on this node.
@@ -59,16 +59,16 @@ impl Vfs {
     /// [`tree::TreeError::InodeGone`].
     pub fn story(&self, ino: Ino) -> Result<FileStory, FsError> {
         let attributes = self.attributes(ino)?;
-        if hidden::is_hidden(ino) {
+        let Some((view, own)) = self.seen(ino)? else {
             let state = FileState::Durable;
             return Ok(FileStory { attributes, blob: None, hash: None, state, versions: vec![] });
-        }
+        };
         let is_dirty = match self.lines.find(ino) {
             Some(line) => line.lock().is_dirty()?,
             None => false,
         };
         self.db.read(|conn| {
-            let contents = tree::contents(conn, &self.view, ino)?;
+            let contents = tree::contents(conn, &view, own)?;
             let mut versions = Vec::with_capacity(contents.len());
             for (nth, content) in contents.iter().enumerate() {
                 let row = content.blob.map(|blob| self.store.row(conn, blob)).transpose()?;

@@ -24,10 +24,8 @@ impl Vfs {
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, FsError> {
         let missing = || TreeError::XattrNotFound { ino, name: name.into() };
         require_kept_namespace(name)?;
-        if hidden::is_hidden(ino) {
-            return Err(missing().into());
-        }
-        let value = self.db.glance(|conn| tree::xattr(conn, &self.view, ino, name))?;
+        let Some((view, own)) = self.seen(ino)? else { return Err(missing().into()) };
+        let value = self.db.glance(|conn| tree::xattr(conn, &view, own, name))?;
         Ok(value.ok_or_else(missing)?)
     }
 
@@ -37,7 +35,8 @@ impl Vfs {
     ///
     /// A failed query.
     pub fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>, FsError> {
-        Ok(self.db.glance(|conn| tree::xattr_names(conn, &self.view, ino))?)
+        let Some((view, own)) = self.seen(ino)? else { return Ok(Vec::new()) };
+        Ok(self.db.glance(|conn| tree::xattr_names(conn, &view, own))?)
     }
 
     /// Sets a value.
