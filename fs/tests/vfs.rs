@@ -10,12 +10,15 @@ mod settling;
 
 use std::{sync::Arc, time::Duration};
 
-use tesfs_blobs::Allocate;
+use tesfs_blobs::{Allocate, BlobHash};
 use tesfs_fs::{
     AttributeChange, FileState, FsError, MakeInode, OpenFile, OpenWrite, Published, RenameMode,
     Settler, SettlerSettings, TimeChange,
 };
-use tesfs_pathtree::tree::TreeError;
+use tesfs_pathtree::{
+    moment,
+    tree::{TreeError, XattrEdit},
+};
 
 use self::node::{LARGE, Node, USER, all, name, pattern};
 
@@ -262,6 +265,50 @@ fn the_hidden_folder_is_reserved_and_not_listed() {
     let top = node.vfs.lookup(&USER, root, &name(".tesfs")).unwrap();
     let made = node.vfs.make(&USER, top.ino, &name("file"), &MakeInode::File, 0o644);
     assert_eq!(made.unwrap_err().errno(), libc::EROFS);
+}
+
+#[test]
+fn a_file_tells_its_story_by_names_that_are_not_listed() {
+    let node = Node::new();
+    let settler = node.settler();
+    let told = |ino, key: &str| match node.vfs.xattr(ino, format!("user.tesfs.{key}").as_bytes()) {
+        Ok(value) => String::from_utf8(value).unwrap(),
+        Err(err) => format!("errno {}", err.errno()),
+    };
+    let unknown = format!("errno {}", libc::ENODATA);
+    let (root, hash) = (node.vfs.root(), BlobHash::of(&pattern(LARGE, 1)).to_string());
+    let ino = node.write("file", &pattern(LARGE, 1));
+    assert_eq!((told(ino, "state"), told(ino, "hash")), ("local".into(), unknown.clone()));
+    settler.settle_now().unwrap();
+    assert_eq!((told(ino, "state"), told(ino, "hash")), ("durable".into(), hash.clone()));
+    let published = node.vfs.story(ino).unwrap().versions[0].version.hlc.unix_ns();
+    assert_eq!(told(ino, "version"), moment::exact_label(published));
+    let writer = node.vfs.open_write(&USER, ino, OpenWrite::default()).unwrap();
+    writer.write_at(0, b"new", false).unwrap();
+    assert_eq!((told(ino, "state"), told(ino, "hash")), ("draft".into(), hash));
+    writer.release().unwrap();
+    let empty = node.write("empty", b"");
+    assert_eq!(told(empty, "hash"), BlobHash::of(b"").to_string());
+    let top = node.vfs.lookup(&USER, root, &name(".tesfs")).unwrap().ino;
+    assert_eq!((told(ino, "branch"), told(root, "branch")), ("main".into(), "main".into()));
+    for (ino, key) in [
+        (root, "hash"),
+        (root, "version"),
+        (root, "state"),
+        (ino, "other"),
+        (ino, ""),
+        (top, "branch"),
+    ] {
+        assert_eq!(told(ino, key), unknown, "{key}");
+    }
+    assert_eq!(node.vfs.list_xattrs(ino).unwrap(), [b""; 0]);
+    for key in ["hash", "branch", "other"] {
+        let key = format!("user.tesfs.{key}");
+        let set = node.vfs.set_xattr(&USER, ino, (key.as_bytes(), b"1"), XattrEdit::Either);
+        assert_eq!(set.unwrap_err().errno(), libc::EPERM);
+        let removed = node.vfs.remove_xattr(&USER, ino, key.as_bytes());
+        assert_eq!(removed.unwrap_err().errno(), libc::EPERM);
+    }
 }
 
 #[test]

@@ -96,6 +96,12 @@ pub fn label(unix_ns: i64) -> String {
     timestamp(unix_ns).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Returns a name for a point in time with every part of its second, such as
+/// `2026-11-01T17:00:05.123000000Z`; [parsed](parse), it means just that.
+pub fn exact_label(unix_ns: i64) -> String {
+    timestamp(unix_ns).strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string()
+}
+
 /// The time that somebody's words stand for.
 #[derive(Clone, Copy)]
 struct Stretch {

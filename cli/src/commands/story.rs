@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tesfs_fs::{FileKind, FileState};
+use tesfs_fs::FileKind;
 
 use crate::{
     control::Request,
@@ -76,7 +76,7 @@ impl Request for Story {
                     live: version.live,
                 });
                 Some(FileAnswer {
-                    state: state_word(story.state).to_owned(),
+                    state: story.state.word().to_owned(),
                     hash: story.hash.map(|hash| hash.to_string()),
                     versions: versions.collect(),
                 })
@@ -96,18 +96,6 @@ impl Request for Story {
             hard_links: found.nlink,
             file,
         })
-    }
-}
-
-/// The word for a state, as `user.tesfs.state` and `--json` have it.
-fn state_word(state: FileState) -> &'static str {
-    match state {
-        FileState::Draft => "draft",
-        FileState::Unsettled => "local",
-        FileState::Unsealed => "durable, not hashed yet",
-        FileState::Durable => "durable",
-        FileState::Damaged => "damaged",
-        FileState::Absent => "absent",
     }
 }
 

@@ -1,7 +1,10 @@
 //! One file's story: where its bytes are and which versions it has.
 
-use tesfs_blobs::{BlobHash, BlobState};
-use tesfs_pathtree::{BlobNumber, Ino, Stamp, tree};
+use tesfs_blobs::{BlobHash, BlobRow, BlobState};
+use tesfs_pathtree::{
+    BlobNumber, Ino, Stamp, branch, moment,
+    tree::{self, Inode},
+};
 
 use super::Vfs;
 use crate::{attributes::Attributes, error::FsError};
@@ -21,6 +24,20 @@ pub enum FileState {
     Damaged,
     /// The bytes are on other nodes only.
     Absent,
+}
+
+impl FileState {
+    /// Returns the word for it, as `user.tesfs.state` has it and commands say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Unsettled => "local",
+            Self::Unsealed => "durable, not hashed yet",
+            Self::Durable => "durable",
+            Self::Damaged => "damaged",
+            Self::Absent => "absent",
+        }
+    }
 }
 
 /// One version of a file's content.
@@ -63,10 +80,7 @@ impl Vfs {
             let state = FileState::Durable;
             return Ok(FileStory { attributes, blob: None, hash: None, state, versions: vec![] });
         };
-        let is_dirty = match self.lines.find(ino) {
-            Some(line) => line.lock().is_dirty()?,
-            None => false,
-        };
+        let is_dirty = self.is_dirty(ino)?;
         self.db.read(|conn| {
             let contents = tree::contents(conn, &view, own)?;
             let mut versions = Vec::with_capacity(contents.len());
@@ -81,16 +95,7 @@ impl Vfs {
             }
             let blob = contents.first().and_then(|content| content.blob);
             let row = blob.map(|blob| self.store.row(conn, blob)).transpose()?.flatten();
-            let stored = match &row {
-                None => FileState::Durable,
-                Some(row) => match row.state {
-                    BlobState::Inline | BlobState::Local => FileState::Durable,
-                    BlobState::Draft if row.settled => FileState::Unsealed,
-                    BlobState::Draft => FileState::Unsettled,
-                    BlobState::Damaged => FileState::Damaged,
-                    BlobState::Absent => FileState::Absent,
-                },
-            };
+            let stored = stored_state(row.as_ref());
             Ok(FileStory {
                 attributes,
                 blob,
@@ -99,5 +104,54 @@ impl Vfs {
                 versions,
             })
         })
+    }
+
+    /// Returns what is told of an inode by the name of an extended attribute that is not stored:
+    /// what stands behind `user.tesfs.`. `None` where nothing is told.
+    ///
+    /// `hash`, `version` and `state` are of a file's published version; only `state` knows of bytes
+    /// that are not published yet.
+    pub(super) fn told(&self, ino: Ino, key: &[u8]) -> Result<Option<String>, FsError> {
+        let Some((view, own)) = self.seen(ino)? else { return Ok(None) };
+        if key == b"branch" {
+            let branch = self.db.read(|conn| branch::by_number(conn, view.branch))?;
+            return Ok(branch.map(|branch| branch.name));
+        }
+        let found = self.db.read(|conn| tree::inode(conn, &view, own))?;
+        let Some(inode) = found.filter(Inode::is_file) else { return Ok(None) };
+        let row = match inode.blob {
+            Some(blob) => self.db.read(|conn| self.store.row(conn, blob))?,
+            None => None,
+        };
+        Ok(match key {
+            b"hash" if inode.blob.is_none() => Some(BlobHash::of(b"").to_string()),
+            b"hash" => row.and_then(|row| row.hash).map(|hash| hash.to_string()),
+            b"version" => Some(moment::exact_label(inode.content.hlc.unix_ns())),
+            b"state" if self.is_dirty(ino)? => Some(FileState::Draft.word().to_owned()),
+            b"state" => Some(stored_state(row.as_ref()).word().to_owned()),
+            _ => None,
+        })
+    }
+
+    /// Says whether a writer has bytes that are not published.
+    fn is_dirty(&self, ino: Ino) -> Result<bool, FsError> {
+        match self.lines.find(ino) {
+            Some(line) => line.lock().is_dirty(),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Returns how safe a version's bytes are; one without bytes has no row.
+fn stored_state(row: Option<&BlobRow>) -> FileState {
+    match row {
+        None => FileState::Durable,
+        Some(row) => match row.state {
+            BlobState::Inline | BlobState::Local => FileState::Durable,
+            BlobState::Draft if row.settled => FileState::Unsealed,
+            BlobState::Draft => FileState::Unsettled,
+            BlobState::Damaged => FileState::Damaged,
+            BlobState::Absent => FileState::Absent,
+        },
     }
 }

@@ -12,11 +12,11 @@ use crate::{caller::Caller, error::FsError};
 const XATTR_NAME_BYTES_MAX: usize = 255;
 /// Longest value in bytes, as Linux has it.
 const XATTR_VALUE_BYTES_MAX: usize = 65_536;
-/// Names below this belong to the filesystem and can not be set.
+/// Names below this tell what the filesystem knows, and can not be set.
 const OWN_PREFIX: &[u8] = b"user.tesfs.";
 
 impl Vfs {
-    /// Returns a value.
+    /// Returns a value: one that was set, or what is told of a file by a name below `user.tesfs.`.
     ///
     /// # Errors
     ///
@@ -24,12 +24,15 @@ impl Vfs {
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, FsError> {
         let missing = || TreeError::XattrNotFound { ino, name: name.into() };
         require_kept_namespace(name)?;
+        if let Some(key) = name.strip_prefix(OWN_PREFIX) {
+            return Ok(self.told(ino, key)?.ok_or_else(missing)?.into_bytes());
+        }
         let Some((view, own)) = self.seen(ino)? else { return Err(missing().into()) };
         let value = self.db.glance(|conn| tree::xattr(conn, &view, own, name))?;
         Ok(value.ok_or_else(missing)?)
     }
 
-    /// Returns the names in use.
+    /// Returns the names that were set: what is told of a file is no part of it, and not copied.
     ///
     /// # Errors
     ///

@@ -117,6 +117,19 @@ fn words_mean_one_state_until_nobody_used_them_for_a_minute() {
 }
 
 #[test]
+fn a_second_that_is_not_over_means_its_end_once_it_is() {
+    let node = Node::new();
+    node.write("file", b"one");
+    let second = moment::label(node.clock.now_ns());
+    assert_eq!(read(&node, &format!(".tesfs/at/{second}/file")), b"one");
+    node.clock.advance(Duration::from_millis(900));
+    node.write("file", b"two");
+    assert_eq!(read(&node, &format!(".tesfs/at/{second}/file")), b"one", "one state for now");
+    node.clock.advance(Duration::from_millis(100));
+    assert_eq!(read(&node, &format!(".tesfs/at/{second}/file")), b"two");
+}
+
+#[test]
 fn what_is_no_time_is_no_name() {
     let node = Node::new();
     node.write("file", b"one");

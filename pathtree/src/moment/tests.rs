@@ -219,6 +219,14 @@ fn a_label_leaves_the_parts_of_a_second_out() {
     means(&label(at), "2026-11-01T17:00:05.999999999Z");
 }
 
+#[test]
+fn an_exact_label_means_what_it_was_made_of() {
+    for at in [ns("2026-11-01T17:00:05.7Z"), 0, ns("2026-11-01T17:00:05.000000015Z")] {
+        assert_eq!(parse(&exact_label(at), ns(NOON), &berlin()), Ok(at));
+    }
+    assert_eq!(exact_label(0), "1970-01-01T00:00:00.000000000Z");
+}
+
 proptest! {
     #[test]
     fn a_label_names_its_second_in_every_zone_and_sorts_like_time(

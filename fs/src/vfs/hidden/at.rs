@@ -21,23 +21,24 @@ const LISTED: [(i64, usize); 4] = [(SECOND_NS, 10), (HOUR_NS, 24), (DAY_NS, 31),
 impl Vfs {
     /// Returns the look that a name in `at/` stands for: that of a snapshot, else of a time.
     ///
-    /// Words mean the same time until nobody used them for a minute.
+    /// Words mean the same time until nobody used them for a minute. What is said of a day, or of a
+    /// second, that is not over means another time once it is.
     pub(super) fn look_at(&self, name: &Name) -> Result<Option<Arc<Look>>, FsError> {
         let Ok(text) = std::str::from_utf8(name.as_bytes()) else { return Ok(None) };
         let found = self.db.read(|conn| branch::find(conn, &self.bucket, text))?;
         if let Some(snapshot) = found.filter(|branch| branch.frozen) {
             return self.look_at_all_of(Some(&snapshot), Showing::Still);
         }
-        let looks = &self.hidden.looks;
         let wall_ns = self.db.clock().now_ns();
-        if let Some(said) = looks.said(name, wall_ns) {
-            return Ok(Some(said));
-        }
         let newest = self.db.read(|conn| tree::last_change(conn, &self.view))?;
         let now_ns = newest.map_or(wall_ns, |newest| wall_ns.max(newest.unix_ns()));
         let Ok(at_ns) = moment::parse(text, now_ns, &self.hidden.zone) else { return Ok(None) };
+        let (looks, is_over) = (&self.hidden.looks, at_ns < now_ns);
+        if let Some(said) = looks.said(name, is_over, wall_ns) {
+            return Ok(Some(said));
+        }
         let look = self.look_through(Hlc::last_of_unix_ns(at_ns), wall_ns)?;
-        Ok(Some(looks.say(name, look, wall_ns)))
+        Ok(Some(looks.say(name, is_over, look, wall_ns)))
     }
 
     /// Returns the look at what was there at a reading, which stays as it is.

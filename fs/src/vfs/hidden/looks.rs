@@ -84,6 +84,8 @@ struct Kept {
 struct Said {
     look: u64,
     used_ns: i64,
+    /// The time that was meant was over then; else it was cut off at the present.
+    was_over: bool,
 }
 
 impl Look {
@@ -168,10 +170,14 @@ impl Looks {
         Ok(look)
     }
 
-    /// Returns what words meant when they were used last, if that is not long ago.
-    pub(super) fn said(&self, words: &Name, now_ns: i64) -> Option<Arc<Look>> {
+    /// Returns what words meant when they were used last, if that is not long ago and the time they
+    /// mean did not end meanwhile; `is_over` says that it has ended.
+    pub(super) fn said(&self, words: &Name, is_over: bool, now_ns: i64) -> Option<Arc<Look>> {
         let mut table = self.lock();
         let said = table.by_words.get_mut(words).filter(|said| said.holds(now_ns))?;
+        if is_over && !said.was_over {
+            return None;
+        }
         said.used_ns = now_ns;
         let number = said.look;
         let kept = table.looks.get_mut(&number)?;
@@ -180,13 +186,20 @@ impl Looks {
     }
 
     /// Notes what words mean from now on. Of two who say the same at once the first is right.
-    pub(super) fn say(&self, words: &Name, look: Arc<Look>, now_ns: i64) -> Arc<Look> {
-        if let Some(said) = self.said(words, now_ns) {
+    pub(super) fn say(
+        &self,
+        words: &Name,
+        is_over: bool,
+        look: Arc<Look>,
+        now_ns: i64,
+    ) -> Arc<Look> {
+        if let Some(said) = self.said(words, is_over, now_ns) {
             return said;
         }
         let mut table = self.lock();
         table.sweep_words(now_ns);
-        table.by_words.insert(words.clone(), Said { look: look.number, used_ns: now_ns });
+        let said = Said { look: look.number, used_ns: now_ns, was_over: is_over };
+        table.by_words.insert(words.clone(), said);
         look
     }
 

@@ -1,8 +1,9 @@
 //! `deleted/`: what was removed from each directory and can still be read.
 //!
 //! A directory is shown with the directories in it, in which something may have been removed, and
-//! with what was removed from it. Of several things with one name the one that is there, or was
-//! removed last, has the plain name; the others have the time of their removal behind it.
+//! with what was removed from it. Of several things with one name the one that was removed last has
+//! the plain name, the others have the time of their removal behind it, and a directory that is
+//! there has `now`: so a removed directory keeps its name while it is copied back to its place.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,6 +21,8 @@ use crate::{
 
 /// Stands between a name and the time of its removal.
 const SEPARATOR: u8 = b'~';
+/// Stands there instead of a time, of a directory that was not removed.
+const THERE: &str = "now";
 /// Removed names of one directory that are listed: those born last. All can be looked up.
 const LISTED_MAX: u32 = 10_000;
 
@@ -46,7 +49,7 @@ impl Vfs {
         let mut order = Vec::new();
         let mut by_name: HashMap<Name, Vec<Shown>> = HashMap::new();
         let directories = there.into_iter().filter_map(shown_directory);
-        for (name, shown) in directories.chain(removed.into_iter().map(shown_removed)) {
+        for (name, shown) in removed.into_iter().map(shown_removed).chain(directories) {
             let same = by_name.entry(name.clone()).or_default();
             if same.is_empty() {
                 order.push(name);
@@ -102,7 +105,7 @@ impl Vfs {
             removed_ns: None,
         });
         let removed = removed.into_iter().map(|removed| shown_removed(removed).1);
-        Ok(there.into_iter().chain(removed).collect())
+        Ok(removed.chain(there).collect())
     }
 }
 
@@ -119,12 +122,14 @@ fn shown_removed(removed: Removed) -> (Name, Shown) {
 }
 
 /// Gives each of several things that have, or had, one name a name of its own; they come with the
-/// one that is there first, then the last removed. One whose name gets too long has none.
+/// last removed first, and what is there last. One whose name gets too long has none.
 fn named(plain: &Name, same: Vec<Shown>) -> Vec<(Name, Shown)> {
     let mut seconds: HashMap<String, usize> = HashMap::new();
     let name = |(nth, shown): (usize, Shown)| {
-        let time = shown.removed_ns.filter(|_| nth > 0).map(moment::label);
-        let Some(time) = time else { return Some((plain.clone(), shown)) };
+        if nth == 0 {
+            return Some((plain.clone(), shown));
+        }
+        let time = shown.removed_ns.map_or_else(|| THERE.to_owned(), moment::label);
         let again = seconds.entry(time.clone()).or_default();
         *again += 1;
         let suffix = if *again == 1 { time } else { format!("{time}~{again}") };

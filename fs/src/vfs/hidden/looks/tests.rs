@@ -72,12 +72,12 @@ fn words_are_forgotten_when_there_are_too_many() {
     let looks = Looks::new(&view);
     let one = look(&looks, &view, 1, 0);
     for nth in 0..5000 {
-        looks.say(&words(&nth.to_string()), Arc::clone(&one), nth);
-        assert!(looks.said(&words(&nth.to_string()), nth).is_some());
+        looks.say(&words(&nth.to_string()), true, Arc::clone(&one), nth);
+        assert!(looks.said(&words(&nth.to_string()), true, nth).is_some());
     }
     assert!(looks.lock().by_words.len() <= KEPT_MIN);
     let two = look(&looks, &view, 2, 0);
-    let said = looks.say(&words("4999"), two, 5000);
+    let said = looks.say(&words("4999"), true, two, 5000);
     assert_eq!(said.number, one.number, "who came first is right");
 }
 
