@@ -52,6 +52,13 @@ impl Rig {
         Some(Self { node: Some(node), dir })
     }
 
+    /// Runs a command of the node.
+    fn tesfs(&self, args: &[&str]) -> String {
+        let mut command = Command::new(Node::binary().unwrap());
+        command.env("TESFS_CONFIG", "/dev/null").env("TESFS_DATA_DIR", self.dir.join("data"));
+        run(command.arg("--quiet").args(args).current_dir(self.dir.join("mnt")))
+    }
+
     fn at(&self, path: &str) -> PathBuf {
         self.dir.join("mnt").join(path)
     }
@@ -387,6 +394,52 @@ fn git_reads_a_repository_as_it_was(mode: Mode) {
     git(&old, &["fsck", "--full", "--no-dangling", "--no-progress"]);
 }
 
+/// What is closed, made and removed on another branch is seen by the next look, though the kernel was
+/// just told something else; and a file that is open stays as it was opened.
+fn another_branch_is_never_stale(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "branches") else { return };
+    let photos = rig.grow();
+    rig.tesfs(&["branch", "create", "try"]);
+    let other = rig.beside("other");
+    fs::create_dir(&other).unwrap();
+    rig.tesfs(&["mount", "--background", "mnt@try", other.to_str().unwrap()]);
+    assert_eq!(names(&rig.at(".tesfs/branches")), ["try"]);
+    assert_eq!(names(&other.join(".tesfs/branches")), ["main"]);
+    let seen = rig.at(".tesfs/branches/try/photos");
+    let mut held = Vec::new();
+    for round in 1..12_u8 {
+        for (name, size) in [("e", SIZES[0]), ("2025/a", SIZES[1]), ("e", SIZES[1])] {
+            let size = size + usize::from(round) % 3;
+            write(&other.join("photos").join(name), &filled(size, round));
+            assert!(fs::read(seen.join(name)).unwrap() == filled(size, round), "{name} {round}");
+            assert_eq!(fs::read(other.join("photos").join(name)).unwrap().len(), size);
+            held.push((File::open(seen.join(name)).unwrap(), filled(size, round)));
+        }
+        let (odd, new) = (round % 2 == 1, other.join("photos/new"));
+        if odd {
+            write(&new, b"")
+        } else {
+            fs::remove_file(&new).unwrap()
+        }
+        assert_eq!(seen.join("new").exists(), odd, "round {round}");
+        assert_eq!(names(&seen).contains(&"new".to_owned()), odd, "round {round}");
+        for (file, bytes) in &held {
+            let mut read = vec![0; bytes.len()];
+            file.read_exact_at(&mut read, 0).unwrap();
+            assert!(read == *bytes, "what is open stays");
+        }
+        if held.len() > 9 {
+            held.clear();
+        }
+    }
+    drop(held);
+    assert!(fs::read(photos.join("e")).unwrap() == filled(SIZES[1], 3), "main is another branch");
+    let copy = rig.beside("copy");
+    run(Command::new("cp").arg("-a").arg(&seen).arg(&copy));
+    assert!(tree(&copy) == tree(&other.join("photos")));
+    rig.tesfs(&["umount", other.to_str().unwrap()]);
+}
+
 /// What tesfs knows of a file is an attribute of it: for who asks by name.
 fn a_file_tells_its_story(mode: Mode) {
     let Some(rig) = Rig::start(mode, "story") else { return };
@@ -439,6 +492,7 @@ in_both_modes!(
     programs_copy_a_tree_as_it_was,
     the_past_stays_while_the_file_is_overwritten,
     a_walk_during_writes_sees_one_state,
+    another_branch_is_never_stale,
     what_was_removed_can_be_copied_back,
     nothing_can_be_written_there,
     git_reads_a_repository_as_it_was,
