@@ -119,10 +119,15 @@ impl Settler {
         Self { shared, thread: None }
     }
 
-    /// Lets the settler know of a filesystem whose writers it must not disturb.
+    /// Lets the settler know of a filesystem whose writers it must not disturb, and lets all that it
+    /// knows of know of each other.
     pub fn watch(&self, vfs: &Arc<Vfs>) {
         let mut watched = lock(&self.shared.watched);
         watched.retain(|known| known.strong_count() > 0);
+        for other in watched.iter().filter_map(Weak::upgrade) {
+            vfs.meet(&other);
+            other.meet(vfs);
+        }
         watched.push(Arc::downgrade(vfs));
     }
 

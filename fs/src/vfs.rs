@@ -85,6 +85,8 @@ pub struct Vfs {
     /// Draft files whose bytes a recovery could still need: free after the next durable commit.
     limbo: Mutex<Vec<DraftFile>>,
     hidden: Hidden,
+    /// Protects which other branches of the bucket this process shows; held to copy or change it.
+    others: Mutex<Vec<Weak<Self>>>,
     reserve: Reserve,
     observer: OnceLock<Observer>,
 }
@@ -133,6 +135,7 @@ impl Vfs {
             holds: Mutex::default(),
             limbo: Mutex::default(),
             hidden,
+            others: Mutex::default(),
             reserve,
             observer: OnceLock::new(),
         }))
@@ -174,6 +177,16 @@ impl Vfs {
     pub fn announce(&self, touched: &Touched) {
         if let Some(observer) = self.observer.get() {
             observer(touched);
+        }
+    }
+
+    /// Lets this filesystem know of another one of the node, whose writers may be at work on what is
+    /// shown under `.tesfs` here.
+    pub(crate) fn meet(&self, other: &Arc<Self>) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.retain(|known| known.strong_count() > 0);
+        if other.bucket.number == self.bucket.number {
+            others.push(Arc::downgrade(other));
         }
     }
 

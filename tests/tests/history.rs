@@ -406,20 +406,22 @@ fn another_branch_is_never_stale(mode: Mode) {
     assert_eq!(names(&rig.at(".tesfs/branches")), ["try"]);
     assert_eq!(names(&other.join(".tesfs/branches")), ["main"]);
     let seen = rig.at(".tesfs/branches/try/photos");
-    let mut held = Vec::new();
+    let (mut held, mut inos) = (Vec::new(), BTreeMap::new());
     for round in 1..12_u8 {
         for (name, size) in [("e", SIZES[0]), ("2025/a", SIZES[1]), ("e", SIZES[1])] {
             let size = size + usize::from(round) % 3;
             write(&other.join("photos").join(name), &filled(size, round));
             assert!(fs::read(seen.join(name)).unwrap() == filled(size, round), "{name} {round}");
-            assert_eq!(fs::read(other.join("photos").join(name)).unwrap().len(), size);
+            let by_name = fs::metadata(seen.join(name)).unwrap();
+            assert_eq!(by_name.len(), size as u64, "{name} {round}: whoever reads an older one");
+            assert_eq!(inos.entry(name).or_insert(by_name.ino()), &by_name.ino(), "{name}");
             held.push((File::open(seen.join(name)).unwrap(), filled(size, round)));
         }
         let (odd, new) = (round % 2 == 1, other.join("photos/new"));
         if odd {
-            write(&new, b"")
+            write(&new, b"");
         } else {
-            fs::remove_file(&new).unwrap()
+            fs::remove_file(&new).unwrap();
         }
         assert_eq!(seen.join("new").exists(), odd, "round {round}");
         assert_eq!(names(&seen).contains(&"new".to_owned()), odd, "round {round}");

@@ -174,10 +174,27 @@ impl Shared {
             let node = self.nodes.lock().own(found.ino);
             return Ok((LASTING, LASTING, convert::attributes(found, node.0)));
         }
+        self.lead_away(found.ino)?;
         let now = Instant::now();
         let lead = self.nodes.lock().look_up(convert::thread(request), found.ino, now);
         let (entry_holds, attributes_hold, shown) = self.led(&lead, found)?;
         Ok((entry_holds, attributes_hold, shown))
+    }
+
+    /// Leads the names of an inode away from who reads an older version of it, where nobody was told
+    /// of the newer one.
+    fn lead_away(&self, ino: Ino) -> Result<(), FsError> {
+        let is_alone = {
+            let nodes = self.nodes.lock();
+            nodes.is_free(ino, nodes.own(ino)) && !nodes.are_divided()
+        };
+        if is_alone || !self.vfs.changes_untold(ino) {
+            return Ok(());
+        }
+        let key = self.vfs.published(ino)?;
+        // The kernel keeps nothing of such names and attributes, so that it needs no notice.
+        self.nodes.lock().published(ino, key, None);
+        Ok(())
     }
 
     /// Returns how a name is shown that leads where `lead` says.

@@ -10,7 +10,10 @@ mod looks;
 mod recovered;
 mod removed;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, Weak},
+};
 
 use jiff::tz::TimeZone;
 use tesfs_pathtree::{
@@ -209,12 +212,33 @@ impl Vfs {
                 Ok(Role::Pinned { source, content: ContentKey { version: None }, shown })
             }
             Place::InLook(look, own) => {
-                let (source, inode) = self.pin(&look.view, own, None)?;
+                let (source, inode) = self.pin_seen(&look, own)?;
                 let content = ContentKey::of(inode.content);
                 Ok(Role::Pinned { source, content, shown: Box::new(shown(&look, &inode)?) })
             }
             _ => Err(TreeError::IsADirectory(ino).into()),
         }
+    }
+
+    /// Pins a version that a look shows, by the line of whoever may be writing into its file.
+    fn pin_seen(&self, look: &Look, own: Ino) -> Result<(Source, Inode), FsError> {
+        loop {
+            if let Some(vfs) = self.writing(look, own) {
+                return vfs.pin(&look.view, own, None);
+            }
+            let pinned = self.pin(&look.view, own, None)?;
+            // Who began meanwhile may have published what was pinned, and go on writing into it.
+            if self.writing(look, own).is_none() {
+                return Ok(pinned);
+            }
+        }
+    }
+
+    /// Returns where an inode is open for writing: on the branch that is looked at, else on any.
+    fn writing(&self, look: &Look, own: Ino) -> Option<Arc<Self>> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = others.iter().chain([&self.me]).filter_map(Weak::upgrade);
+        all.filter(|vfs| vfs.has_writers(own)).max_by_key(|vfs| vfs.view.branch == look.view.branch)
     }
 
     fn place(&self, ino: Ino) -> Result<Place, FsError> {

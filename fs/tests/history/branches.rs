@@ -1,5 +1,7 @@
 //! `branches/`, and snapshots in `at/`.
 
+use std::os::unix::fs::FileExt as _;
+
 use tesfs_fs::{Vfs, VfsOptions};
 use tesfs_pathtree::branch::{self, Branch, NewBranch};
 
@@ -51,6 +53,29 @@ fn another_branch_shows_what_was_closed_on_it() {
     assert_ne!(node.vfs.published(seen.ino).unwrap(), reader.content());
     assert_eq!(list(&node, ".tesfs/branches/try"), ["file", "new"]);
     assert_eq!(node.read("file"), b"one");
+}
+
+#[test]
+fn a_version_that_the_kernel_writes_over_stays_whole_for_who_looks_from_elsewhere() {
+    let node = Node::new();
+    let settler = node.settler();
+    node.write("file", b"one");
+    let other = switched(&node, &fork(&node, "try", false));
+    settler.watch(&other);
+    for (vfs, look) in [(&other, "branches/try"), (&node.vfs, "at/now")] {
+        let how = OpenWrite { read: true, ..OpenWrite::default() };
+        let writer = vfs.create(&USER, vfs.root(), &name("new"), 0o644, how).unwrap().1;
+        let backing = writer.backing().unwrap().unwrap();
+        backing.write_all_at(&pattern(LARGE, 1), 0).unwrap();
+        writer.flush().unwrap();
+        let seen = walk(&node, &format!(".tesfs/{look}/new")).unwrap();
+        let reader = node.vfs.open_read(&USER, seen.ino).unwrap();
+        // A duplicated descriptor, or one whose release is still on its way.
+        backing.write_all_at(&pattern(LARGE, 2), 0).unwrap();
+        assert_eq!(all(&reader), pattern(LARGE, 1), "{look}");
+        writer.release().unwrap();
+        assert_eq!(all(&reader), pattern(LARGE, 1), "{look}");
+    }
 }
 
 #[test]
