@@ -12,7 +12,8 @@ Examples:
   tesfs import ~/Photos photos:   copy a directory into the bucket `photos`
   tesfs status                    what is mounted, how much is in it, whether all is well
 
-A PATH is a path inside a mounted folder, or BUCKET:PATH (`photos:2024/june`).
+A PATH is a path inside a mounted folder, or BUCKET:PATH (`photos:2024/june`). Behind the bucket,
+`@` and a branch, a snapshot or a time say which state of it: `photos@try:`, `photos@yesterday:`.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 damage found,
 6 done in part, 7 the machine lacks something, 130 interrupted.";
 
@@ -21,6 +22,7 @@ Examples:
   tesfs mount ~/Memories              the bucket is named after the folder: `memories`
   tesfs mount photos ~/Pictures       a bucket by name
   tesfs mount ~/Memories --background return once it is mounted
+  tesfs mount photos@yesterday ~/then what was there at the end of yesterday, read-only
   sudo tesfs mount photos /srv/photos --allow-other
 
 The command stays in the foreground until the folder is unmounted; Ctrl-C unmounts it.
@@ -127,7 +129,8 @@ What is done on it shows nowhere else, until it is merged.
 
 Examples:
   tesfs branch create try                    beside what the folder you stand in shows
-  tesfs branch create fix --from monday      from a snapshot
+  tesfs branch create fix --from before-it   from a snapshot
+  tesfs branch create old --from @monday     from what was there at the end of Monday
   tesfs mount photos@try ~/try               both can be mounted at once"
     )]
     Branch(BranchCommand),
@@ -137,6 +140,7 @@ Examples:
         after_help = "\
 Examples:
   tesfs snapshot create before-the-move
+  tesfs snapshot create monday --from @monday
   tesfs mount photos@before-the-move ~/then  read-only"
     )]
     Snapshot(SnapshotCommand),
@@ -196,7 +200,8 @@ DEST must not exist yet, or be an empty directory. Needs no mount.
 
 Examples:
   tesfs export photos: /media/usb/photos
-  tesfs export memories:letters/letter.pdf ./letter.pdf")]
+  tesfs export memories:letters/letter.pdf ./letter.pdf
+  tesfs export 'photos@3 days ago:2024' ./2024-as-it-was")]
     Export(ExportArgs),
     /// Check that what is kept is sound
     #[command(after_help = "\
@@ -223,8 +228,8 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(crate) struct MountArgs {
-    /// The bucket to show, as BUCKET or BUCKET@BRANCH [default: the one DIR showed last, else one
-    /// named after DIR, which is made if it does not exist]
+    /// The bucket to show, as BUCKET, BUCKET@BRANCH or BUCKET@TIME [default: the one DIR showed
+    /// last, else one named after DIR, which is made if it does not exist]
     #[arg(value_name = "BUCKET")]
     pub(crate) bucket: Option<String>,
     /// The folder to show it in; made if it does not exist, else it must be empty
@@ -335,7 +340,7 @@ pub(crate) enum BranchCommand {
         #[arg(value_name = "NAME")]
         name: String,
         /// What it begins with [default: what the folder shows, else main]
-        #[arg(long, value_name = "BRANCH|SNAPSHOT")]
+        #[arg(long, value_name = "BRANCH|SNAPSHOT|@TIME")]
         from: Option<String>,
     },
     /// List the branches
@@ -372,7 +377,7 @@ pub(crate) enum SnapshotCommand {
         #[arg(value_name = "NAME")]
         name: String,
         /// What to keep [default: what the folder shows, else main]
-        #[arg(long, value_name = "BRANCH|SNAPSHOT")]
+        #[arg(long, value_name = "BRANCH|SNAPSHOT|@TIME")]
         from: Option<String>,
     },
     /// List the snapshots

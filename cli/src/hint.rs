@@ -18,6 +18,7 @@ use crate::{
     error::CliError,
     lock::LockError,
     paths::DataDirError,
+    said::TIMES,
     suggest::{self, did_you_mean, nearest},
 };
 
@@ -266,10 +267,7 @@ fn settings_hint(err: &SettingsError) -> Option<String> {
 
 fn moment_hint(err: &MomentError) -> String {
     match err {
-        MomentError::NotATime { .. } => "say it as in `2h`, `3 days ago`, `yesterday`, `monday \
-                                         9:30`, `18:00`, `2026-11-01`, `2026-11-01 18:00`, \
-                                         `2026-11` or `@1700000000`"
-            .to_owned(),
+        MomentError::NotATime { .. } => format!("say it as in {TIMES}, `2026-11` or `@1700000000`"),
         MomentError::Future { .. } => "what was can be shown: `now` and before".to_owned(),
         MomentError::TooEarly { .. } => "a year has four digits, as in `2026-11-01`".to_owned(),
         MomentError::Twice { first, second, .. } => {

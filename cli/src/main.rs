@@ -17,6 +17,7 @@ mod paths;
 mod place;
 mod progress;
 mod run;
+mod said;
 mod serve;
 mod session;
 mod shown;

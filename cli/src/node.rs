@@ -214,7 +214,7 @@ impl Node {
         match &name.branch {
             None => self.require_bucket(&name),
             Some(branch) => {
-                let (bucket, branch) = (name.bucket.clone(), branch.clone());
+                let (bucket, branch) = (name.bucket.clone(), branch.words.clone());
                 Err(ShownError::BranchNamed { bucket, branch }.into())
             }
         }

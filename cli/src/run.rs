@@ -19,6 +19,7 @@ use crate::{
     exit::Exit,
     output::Output,
     paths::{absolute, resolved},
+    said::Said,
     serve,
     session::Session,
     target::{Target, WirePath},
@@ -101,6 +102,7 @@ fn branch(session: &mut Session, command: BranchCommand) -> Result<Exit, CliErro
     let change = |name, change| branch::Change { kind, place: place.clone(), name, change };
     match command {
         BranchCommand::Create { name, from } => {
+            let from = from.as_deref().map(Said::new);
             session.ask(branch::Create { kind, place, name, from }, false)
         }
         BranchCommand::List { all } => session.ask(branch::List { kind, place, all }, false),
@@ -116,6 +118,7 @@ fn snapshot(session: &mut Session, command: SnapshotCommand) -> Result<Exit, Cli
     let (kind, place) = (Kind::Snapshot, session.context()?);
     match command {
         SnapshotCommand::Create { name, from } => {
+            let from = from.as_deref().map(Said::new);
             session.ask(branch::Create { kind, place, name, from }, false)
         }
         SnapshotCommand::List { all } => session.ask(branch::List { kind, place, all }, false),
@@ -136,7 +139,7 @@ fn merge(session: &mut Session, args: MergeArgs) -> Result<Exit, CliError> {
         _ => Side::Newest,
     };
     let place = session.context()?;
-    let from = from.unwrap_or_default();
+    let (from, into) = (Said::new(&from.unwrap_or_default()), into.as_deref().map(Said::new));
     session.ask(Merge { place, from, into, favour, dry_run }, false)
 }
 

@@ -1,12 +1,13 @@
-//! What a `BUCKET[@BRANCH]` on the command line shows: a branch or snapshot, now or as it was.
+//! What a `BUCKET[@BRANCH|@TIME]` on the command line shows: a branch or snapshot, now or as it was.
 
 mod error;
 
 use serde::{Deserialize, Serialize};
 use tesfs_pathtree::{
-    Hlc,
+    BranchNumber, Hlc,
     branch::{self, Branch},
     bucket::Bucket,
+    moment::{self, MomentError},
     tree::View,
 };
 
@@ -14,9 +15,14 @@ pub(crate) use self::error::ShownError;
 use crate::{
     error::CliError,
     node::Node,
+    said::Said,
     suggest::nearest,
     target::{BucketName, WirePath},
+    time::Moment,
 };
+
+/// What two that show the same have in common: the branch, and the reading it is shown as of.
+pub(crate) type ShownKey = (BranchNumber, Option<Hlc>);
 
 /// A branch or snapshot of a bucket, now or as of a reading.
 #[derive(Clone, Debug)]
@@ -37,12 +43,28 @@ pub(crate) struct Context {
 }
 
 impl Shown {
-    /// `photos`, or `photos@try` where it is not the branch `main`.
+    /// `photos`, `photos@try` where it is not the branch `main`, and the time behind another `@`
+    /// where it is not as it is now.
     pub(crate) fn name(&self) -> String {
-        match self.branch.name.as_str() {
-            branch::MAIN => self.bucket.name.clone(),
-            branch => format!("{}@{branch}", self.bucket.name),
+        match (self.branch.name.as_str(), self.at) {
+            (branch::MAIN, None) => self.bucket.name.clone(),
+            _ => format!("{}@{}", self.bucket.name, self.name_in_bucket()),
         }
+    }
+
+    /// The same without the bucket: `main`, `try`, `try@2026-11-01T17:00:05Z`.
+    pub(crate) fn name_in_bucket(&self) -> String {
+        let at = self.at.map(|at| moment::label(at.unix_ns()));
+        match (self.branch.name.as_str(), at) {
+            (branch, None) => branch.to_owned(),
+            (branch::MAIN, Some(at)) => at,
+            (branch, Some(at)) => format!("{branch}@{at}"),
+        }
+    }
+
+    /// What of it tells whether two show the same.
+    pub(crate) fn key(&self) -> ShownKey {
+        (self.branch.number, self.at)
     }
 
     /// Whether nothing can be changed in it.
@@ -56,11 +78,15 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// No such bucket, or no such branch or snapshot, with the one that was probably meant.
+    /// No such bucket, or no such branch, snapshot or time, with the one that was probably meant.
     pub(crate) fn shown(&self, name: &BucketName) -> Result<Shown, CliError> {
         let bucket = self.require_bucket(name)?;
-        let branch = self.require_branch(&bucket, name.branch.as_deref())?;
-        Ok(Shown { bucket, branch, at: None })
+        let branch = self.require_branch(&bucket, None)?;
+        let main = Shown { bucket, branch, at: None };
+        match &name.branch {
+            None => Ok(main),
+            Some(said) => self.shown_in(&main, said),
+        }
     }
 
     /// Finds what a command means that names nothing: what the mounted folder shows that it was
@@ -85,14 +111,48 @@ impl Node {
         }
     }
 
-    /// Finds what `BRANCH`, `SNAPSHOT` or `BUCKET@BRANCH` says, of `bucket` where it names none.
+    /// Finds what `BRANCH`, `SNAPSHOT`, `TIME` or `BRANCH@TIME` says, in the bucket of `of`; a time
+    /// alone is one of its branch. A branch or snapshot whose name could be a time is meant.
     ///
     /// # Errors
     ///
-    /// There is none, with the one that was probably meant.
-    pub(crate) fn shown_in(&self, bucket: &Bucket, word: &str) -> Result<Shown, CliError> {
-        let branch = self.require_branch(bucket, Some(word))?;
-        Ok(Shown { bucket: bucket.clone(), branch, at: None })
+    /// There is none, with the one that was probably meant; or as [`Node::as_of`].
+    pub(crate) fn shown_in(&self, of: &Shown, said: &Said) -> Result<Shown, CliError> {
+        let find = |name: &str| self.db().read(|conn| branch::find(conn, &of.bucket, name));
+        if let Some(branch) = find(&said.words)? {
+            return Ok(Shown { bucket: of.bucket.clone(), branch, at: None });
+        }
+        if let Some((name, time)) = said.words.split_once('@')
+            && let Some(branch) = find(name)?
+        {
+            let of = Shown { bucket: of.bucket.clone(), branch, at: None };
+            return self.as_of(&of, &said.instead(time));
+        }
+        match self.as_of(of, said) {
+            Err(CliError::Moment(MomentError::NotATime { .. })) => {
+                Err(self.unknown_branch(&of.bucket, &said.words, true)?)
+            }
+            found => found,
+        }
+    }
+
+    /// Finds what a branch showed at a time.
+    ///
+    /// # Errors
+    ///
+    /// No time, one that is still to come, or one before there was a bucket.
+    pub(crate) fn as_of(&self, of: &Shown, said: &Said) -> Result<Shown, CliError> {
+        let at = Hlc::last_of_unix_ns(said.moment(self.clock().now_ns())?);
+        let first = self.require_branch(&of.bucket, None)?.born.hlc;
+        if at < first {
+            return Err(ShownError::BeforeBucket {
+                bucket: of.bucket.name.clone(),
+                said: said.words.clone(),
+                made: Moment(first.unix_ns()),
+            }
+            .into());
+        }
+        Ok(Shown { at: Some(at), ..of.clone() })
     }
 
     /// Finds a branch or snapshot of a bucket by its name; `main` where none is given.
@@ -109,16 +169,26 @@ impl Node {
         if let Some(found) = self.db().read(|conn| branch::find(conn, bucket, name))? {
             return Ok(found);
         }
+        Err(self.unknown_branch(bucket, name, false)?)
+    }
+
+    /// Why a name is that of no branch or snapshot in use, where a time was `or_time` asked for.
+    fn unknown_branch(
+        &self,
+        bucket: &Bucket,
+        name: &str,
+        or_time: bool,
+    ) -> Result<CliError, CliError> {
         let all = self.db().read(|conn| branch::list(conn, bucket))?;
         let (bucket, branch) = (bucket.name.clone(), name.to_owned());
         if all.iter().any(|one| one.name == name) {
-            return Err(ShownError::BranchAbandoned { bucket, branch }.into());
+            return Ok(ShownError::BranchAbandoned { bucket, branch }.into());
         }
         let mut known: Vec<String> =
             all.into_iter().filter(|one| one.abandoned_ns.is_none()).map(|one| one.name).collect();
         known.sort_unstable();
         let nearest = nearest(name, known.iter().map(String::as_str));
-        Err(ShownError::UnknownBranch { bucket, branch, nearest, known }.into())
+        Ok(ShownError::UnknownBranch { bucket, branch, nearest, known, or_time }.into())
     }
 
     /// Returns the view of a branch as `shown`.

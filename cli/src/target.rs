@@ -1,4 +1,4 @@
-//! What a PATH on the command line means: `BUCKET[@BRANCH]:PATH`, or a path of this machine.
+//! What a PATH on the command line means: `BUCKET[@BRANCH|@TIME]:PATH`, or a path of this machine.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -8,6 +8,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::said::Said;
 
 /// A path that travels in JSON: as a string where it is UTF-8, else as its bytes.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -51,11 +53,11 @@ impl fmt::Display for WirePath {
     }
 }
 
-/// A bucket as it is named on a command line, with its branch.
+/// A bucket as it is named on a command line, with the branch or time behind its `@`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct BucketName {
     pub(crate) bucket: String,
-    pub(crate) branch: Option<String>,
+    pub(crate) branch: Option<Said>,
 }
 
 /// Why a word is no bucket.
@@ -63,14 +65,14 @@ pub(crate) struct BucketName {
 pub(crate) enum TargetError {
     #[error("a bucket's name is missing in `{0}`")]
     NoBucket(String),
-    #[error("a branch's name is missing in `{0}`")]
+    #[error("a branch or time is missing behind the @ in `{0}`")]
     NoBranch(String),
     #[error("the name of a bucket is not UTF-8 in `{0}`")]
     NotText(String),
 }
 
 impl BucketName {
-    /// Parses `BUCKET` or `BUCKET@BRANCH`.
+    /// Parses `BUCKET`, `BUCKET@BRANCH`, `BUCKET@TIME` or `BUCKET@BRANCH@TIME`.
     pub(crate) fn parse(word: &str) -> Result<Self, TargetError> {
         let (bucket, branch) = match word.split_once('@') {
             Some((bucket, branch)) => (bucket, Some(branch)),
@@ -82,7 +84,7 @@ impl BucketName {
         if branch == Some("") {
             return Err(TargetError::NoBranch(word.to_owned()));
         }
-        Ok(Self { bucket: bucket.to_owned(), branch: branch.map(str::to_owned) })
+        Ok(Self { bucket: bucket.to_owned(), branch: branch.map(Said::new) })
     }
 }
 
@@ -90,7 +92,7 @@ impl BucketName {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
-    /// `BUCKET[@BRANCH]:PATH`; the path starts at the bucket's root.
+    /// `BUCKET[@BRANCH|@TIME]:PATH`; the path starts at the bucket's root.
     InBucket { bucket: BucketName, path: WirePath },
     /// A path of this machine, absolute, that should lie inside a mounted folder; `written` is
     /// what was typed, and `bucket` what `--bucket` said.
@@ -101,8 +103,7 @@ impl Target {
     /// Parses what was typed; a colon after the first slash belongs to a file's name.
     pub(crate) fn parse(typed: &Path, in_bucket: Option<&str>) -> Result<Self, TargetError> {
         let bytes = typed.as_os_str().as_bytes();
-        let colon = bytes.iter().take_while(|&&byte| byte != b'/').position(|&byte| byte == b':');
-        if let Some(colon) = colon {
+        if let Some(colon) = end_of_bucket(bytes) {
             let (bucket, path) = (&bytes[..colon], &bytes[colon + 1..]);
             let Ok(bucket) = std::str::from_utf8(bucket) else {
                 return Err(TargetError::NotText(typed.display().to_string()));
@@ -119,13 +120,38 @@ impl Target {
     }
 }
 
+/// Returns the colon behind the bucket, if there is one. A time can have colons of its own: behind
+/// an `@`, as much as is a time belongs to the bucket.
+fn end_of_bucket(typed: &[u8]) -> Option<usize> {
+    let before_slash = typed.split(|&byte| byte == b'/').next().unwrap_or_default();
+    let colons: Vec<usize> = before_slash
+        .iter()
+        .enumerate()
+        .filter_map(|(at, &byte)| (byte == b':').then_some(at))
+        .collect();
+    let ends_time = |&colon: &usize| {
+        let bucket = std::str::from_utf8(&before_slash[..colon]);
+        bucket.is_ok_and(|bucket| {
+            let said = bucket.split_once('@').map(|(_, said)| said);
+            said.is_some_and(is_time)
+        })
+    };
+    let longest = colons.iter().copied().rev().find(ends_time);
+    longest.or_else(|| colons.first().copied())
+}
+
+/// Says whether `TIME` or `BRANCH@TIME` was said.
+fn is_time(said: &str) -> bool {
+    Said::is_time(said) || said.split_once('@').is_some_and(|(_, time)| Said::is_time(time))
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InBucket { bucket, path } => {
                 write!(f, "{}", bucket.bucket)?;
                 if let Some(branch) = &bucket.branch {
-                    write!(f, "@{branch}")?;
+                    write!(f, "@{}", branch.words)?;
                 }
                 write!(f, ":{path}")
             }
@@ -140,7 +166,9 @@ mod tests {
 
     fn in_bucket(typed: &str) -> (String, Option<String>, String) {
         match Target::parse(Path::new(typed), None).unwrap() {
-            Target::InBucket { bucket, path } => (bucket.bucket, bucket.branch, path.to_string()),
+            Target::InBucket { bucket, path } => {
+                (bucket.bucket, bucket.branch.map(|said| said.words), path.to_string())
+            }
             Target::Local { .. } => panic!("{typed} is taken for a local path"),
         }
     }
@@ -153,6 +181,26 @@ mod tests {
             in_bucket("photos@try:/a:b"),
             ("photos".into(), Some("try".into()), "/a:b".into())
         );
+    }
+
+    #[test]
+    fn a_time_keeps_its_colons() {
+        let parts = |typed| {
+            let (bucket, said, path) = in_bucket(typed);
+            assert_eq!(bucket, "photos");
+            (said.unwrap(), path)
+        };
+        let both = |said: &str, path: &str| (said.to_owned(), path.to_owned());
+        assert_eq!(parts("photos@18:00:a.txt"), both("18:00", "a.txt"));
+        assert_eq!(parts("photos@2026-11-01 18:00:05:"), both("2026-11-01 18:00:05", ""));
+        assert_eq!(
+            parts("photos@2026-11-01T18:00+05:30:/a:b"),
+            both("2026-11-01T18:00+05:30", "/a:b")
+        );
+        assert_eq!(parts("photos@try@9:30:x"), both("try@9:30", "x"));
+        assert_eq!(parts("photos@@1700000000:x"), both("@1700000000", "x"));
+        assert_eq!(parts("photos@2026-11-01:18:00"), both("2026-11-01", "18:00"));
+        assert_eq!(parts("photos@try:18:00"), both("try", "18:00"));
     }
 
     #[test]

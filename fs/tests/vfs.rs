@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod durability;
-mod merging;
 mod history;
+mod merging;
 mod node;
 mod settling;
 

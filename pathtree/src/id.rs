@@ -95,7 +95,8 @@ impl Hlc {
         Self(millis << Self::COUNTER_BITS)
     }
 
-    /// Returns the last reading of the millisecond that `unix_ns` lies in: what was done by then.
+    /// Returns the last reading of the millisecond that `unix_ns` lies in: what is shown as of it is
+    /// all that was there by then, whatever else was done in that millisecond.
     pub fn last_of_unix_ns(unix_ns: i64) -> Self {
         Self(Self::from_unix_ns(unix_ns).0 | ((1 << Self::COUNTER_BITS) - 1))
     }
@@ -200,6 +201,7 @@ mod tests {
         let first = Hlc::from_unix_ns(1_700_000_000_123_456_789);
         let last_of_milli = Hlc(first.0 + 65_535);
         let next = Hlc(first.0 + 65_536);
+        assert_eq!(Hlc::last_of_unix_ns(1_700_000_000_123_456_789), last_of_milli);
         assert_eq!(first.unix_ns(), 1_700_000_000_123_000_000);
         assert!(first.unix_ns() < last_of_milli.unix_ns());
         assert!(last_of_milli.unix_ns() < next.unix_ns());

@@ -22,9 +22,9 @@ mod rename;
 mod resolve;
 mod row;
 mod stats;
+mod still;
 mod undo;
 mod versions;
-mod still;
 mod view;
 mod withdraw;
 mod xattr;
@@ -52,9 +52,9 @@ pub use self::{
     rename::{Renamed, exchange, rename},
     resolve::{Resolution, resolve},
     stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
+    still::{hold_still, is_still, last_change},
     undo::{UndoError, Undone, redo, undo},
     versions::{TouchedRow, touched_by_newest},
-    still::{hold_still, is_still, last_change},
     view::View,
     withdraw::{Withdrawn, withdraw_blob},
     xattr::{XattrEdit, remove_xattr, set_xattr, xattr, xattr_names},

@@ -14,6 +14,7 @@ use crate::{
     node::Node,
     output::{Show, table},
     progress::Progress,
+    said::Said,
     shown::{Context, Shown, ShownError},
     target::WirePath,
     time::Moment,
@@ -46,8 +47,8 @@ pub(crate) struct Create {
     pub(crate) kind: Kind,
     pub(crate) place: Context,
     pub(crate) name: String,
-    /// A branch, a snapshot or `@TIME`; `None`: what the folder shows, else `main`.
-    pub(crate) from: Option<String>,
+    /// A branch, a snapshot, `BRANCH@TIME` or `@TIME`; `None`: what the folder shows, else `main`.
+    pub(crate) from: Option<Said>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -77,7 +78,7 @@ impl Request for Create {
         let here = node.here(&self.place)?;
         let from = match &self.from {
             None => here,
-            Some(from) => node.shown_in(&here.bucket, from)?,
+            Some(from) => node.shown_in(&here, from)?,
         };
         // What writers have closed is what shows; what they have open goes on where it is.
         let made = node.db().write_durable(|tx| {
@@ -87,9 +88,9 @@ impl Request for Create {
         })?;
         Ok(Created {
             kind: self.kind,
-            bucket: from.bucket.name.clone(),
             name: made.name,
-            from: from.branch.name,
+            from: from.name_in_bucket(),
+            bucket: from.bucket.name,
         })
     }
 }
@@ -161,7 +162,7 @@ impl Request for List {
             created: Moment(one.born.hlc.unix_ns()),
             shows_until: one.fork.map(|fork| Moment(fork.through.unix_ns())),
             abandoned: one.abandoned_ns.map(Moment),
-            mounted_at: node.mounts().of_branch(one.number).map(|m| m.dir.as_path().into()),
+            mounted_at: node.mounts().showing((one.number, None)).map(|m| m.dir.as_path().into()),
         });
         Ok(Listed { kind: self.kind, branches: branches.collect(), bucket: bucket.name })
     }

@@ -105,7 +105,7 @@ impl Request for Import {
             }
             .into());
         }
-        if let Some(mounted) = node.mounts().of_branch(place.shown.branch.number)
+        if let Some(mounted) = node.mounts().showing(place.shown.key())
             && mounted.wish.read_only
         {
             let dir = mounted.dir.clone();

@@ -17,6 +17,7 @@ use crate::{
     output::{Show, bytes, plural},
     place::{join, owner},
     progress::Progress,
+    said::Said,
     shown::{Context, Shown, ShownError},
     time::Moment,
 };
@@ -26,9 +27,9 @@ use crate::{
 pub(crate) struct Merge {
     pub(crate) place: Context,
     /// A branch, snapshot or time.
-    pub(crate) from: String,
+    pub(crate) from: Said,
     /// `None`: what the folder shows, else `main`.
-    pub(crate) into: Option<String>,
+    pub(crate) into: Option<Said>,
     pub(crate) favour: Side,
     pub(crate) dry_run: bool,
 }
@@ -213,9 +214,9 @@ impl Request for Merge {
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<MergeAnswer, CliError> {
         let here = node.here(&self.place)?;
-        let from = node.shown_in(&here.bucket, &self.from)?;
+        let from = node.shown_in(&here, &self.from)?;
         let into = match &self.into {
-            Some(into) => node.shown_in(&here.bucket, into)?,
+            Some(into) => node.shown_in(&here, into)?,
             None => here,
         };
         let vfs = writable(node, &into)?;

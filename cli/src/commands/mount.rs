@@ -25,6 +25,7 @@ use crate::{
     progress::Progress,
     shown::Shown,
     target::{BucketName, WirePath},
+    time::Moment,
 };
 
 /// How often a waiting client is looked after.
@@ -75,6 +76,8 @@ pub(crate) struct Mount {
 pub(crate) struct MountAnswer {
     pub(crate) bucket: String,
     pub(crate) branch: String,
+    /// `None`: as it is now.
+    pub(crate) as_of: Option<Moment>,
     pub(crate) dir: WirePath,
     pub(crate) mode: String,
     pub(crate) read_only: bool,
@@ -91,6 +94,10 @@ impl Show for MountAnswer {
         let branch = match self.branch.as_str() {
             branch::MAIN => String::new(),
             branch => format!(", branch '{branch}',"),
+        };
+        let branch = match self.as_of {
+            Some(as_of) => format!("{branch} as of {as_of}"),
+            None => branch,
         };
         format!(
             "{new} '{}'{branch} is at {} ({}{read_only}); `tesfs umount {}` takes it away",
@@ -113,7 +120,7 @@ impl Request for Mount {
         // Before a bucket is made for it; the mount itself looks again.
         fuse::require_mountable(&dir)?;
         let (shown, new_bucket) = self.shown(node, &dir)?;
-        if let Some(elsewhere) = node.mounts().of_branch(shown.branch.number) {
+        if let Some(elsewhere) = node.mounts().showing(shown.key()) {
             let dir = elsewhere.dir.clone();
             return Err(CliError::BucketMounted { bucket: shown.name(), dir });
         }
@@ -142,13 +149,16 @@ impl Request for Mount {
             progress
                 .say(format!("{} was left mounted by a node that died: cleaned", dir.display()));
         }
-        node.db().write(|tx| {
-            let path = dir.as_os_str().as_bytes();
-            bucket::remember_mount_point(tx, path, shown.bucket.number, shown.branch.number)
-        })?;
+        if shown.at.is_none() {
+            node.db().write(|tx| {
+                let path = dir.as_os_str().as_bytes();
+                bucket::remember_mount_point(tx, path, shown.bucket.number, shown.branch.number)
+            })?;
+        }
         tracing::info!(bucket = shown.name(), dir = %dir.display(), mode = mounted.mode(), "mounted");
         Ok(MountAnswer {
             read_only: mounted.wish.read_only || shown.is_past(),
+            as_of: shown.at.map(|at| Moment(at.unix_ns())),
             bucket: shown.bucket.name,
             branch: shown.branch.name,
             dir: WirePath(dir),

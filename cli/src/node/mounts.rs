@@ -18,7 +18,12 @@ use tesfs_fs::{
 use tesfs_pathtree::{BranchNumber, BucketNumber, bucket::Bucket};
 use tokio::sync::watch;
 
-use crate::{error::CliError, output::plural, progress::Progress, shown::Shown};
+use crate::{
+    error::CliError,
+    output::plural,
+    progress::Progress,
+    shown::{Shown, ShownKey},
+};
 
 /// How often a wait for open files looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -88,7 +93,7 @@ pub(crate) struct Mounts {
     all: Mutex<Vec<Arc<Mounted>>>,
     /// Those that are being mounted: the kernel may show them before they are in the list.
     /// Protects this list only; taken before `all`.
-    starting: Mutex<Vec<(BranchNumber, PathBuf)>>,
+    starting: Mutex<Vec<(ShownKey, PathBuf)>>,
     /// How many there are, for whoever waits for an end.
     count: watch::Sender<usize>,
 }
@@ -100,37 +105,37 @@ impl Default for Mounts {
     }
 }
 
-/// The right to mount one branch at one folder, until it is dropped.
+/// The right to mount one thing at one folder, until it is dropped.
 pub(crate) struct Starting {
     mounts: Arc<Mounts>,
-    branch: BranchNumber,
+    shown: ShownKey,
     dir: PathBuf,
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        let own = (self.branch, &self.dir);
-        self.mounts.lock_starting().retain(|(branch, dir)| (*branch, dir) != own);
+        let own = (self.shown, &self.dir);
+        self.mounts.lock_starting().retain(|(shown, dir)| (*shown, dir) != own);
     }
 }
 
 impl Mounts {
-    /// Keeps everybody else from mounting the same branch, or anything at `dir`, meanwhile.
+    /// Keeps everybody else from mounting the same, or anything at `dir`, meanwhile.
     ///
     /// # Errors
     ///
     /// Somebody is at it, or was faster.
     pub(crate) fn begin(self: &Arc<Self>, shown: &Shown, dir: &Path) -> Result<Starting, CliError> {
         let mut starting = self.lock_starting();
-        let branch = shown.branch.number;
-        let taken = starting.iter().any(|(other, at)| *other == branch || at == dir)
+        let key = shown.key();
+        let taken = starting.iter().any(|(other, at)| *other == key || at == dir)
             || self.at(dir).is_some()
-            || self.of_branch(branch).is_some();
+            || self.showing(key).is_some();
         if taken {
             return Err(CliError::BucketBusy { bucket: shown.name() });
         }
-        starting.push((branch, dir.to_owned()));
-        Ok(Starting { mounts: Arc::clone(self), branch, dir: dir.to_owned() })
+        starting.push((key, dir.to_owned()));
+        Ok(Starting { mounts: Arc::clone(self), shown: key, dir: dir.to_owned() })
     }
 
     /// Mounts `vfs` at `dir` and keeps it until it is taken away, by whomever.
@@ -213,14 +218,19 @@ impl Mounts {
     }
 
     /// A folder that shows a branch of `bucket`, or still did when it was detached: that of
-    /// `main` before others.
+    /// `main` as it is now before others.
     pub(crate) fn of(&self, bucket: BucketNumber) -> Option<Arc<Mounted>> {
         let all = self.lock();
         let of_bucket = all.iter().filter(|mounted| mounted.shown.bucket.number == bucket);
-        of_bucket.min_by_key(|mounted| mounted.shown.branch.number).cloned()
+        of_bucket.min_by_key(|mounted| (mounted.shown.at.is_some(), mounted.shown.key())).cloned()
     }
 
-    /// The folder that shows a branch, or still did when it was detached.
+    /// The folder that shows exactly this, or still did when it was detached.
+    pub(crate) fn showing(&self, key: ShownKey) -> Option<Arc<Mounted>> {
+        self.lock().iter().find(|mounted| mounted.shown.key() == key).cloned()
+    }
+
+    /// A folder that shows a branch, at whatever time, or still did when it was detached.
     pub(crate) fn of_branch(&self, branch: BranchNumber) -> Option<Arc<Mounted>> {
         self.lock().iter().find(|mounted| mounted.shown.branch.number == branch).cloned()
     }
@@ -287,7 +297,7 @@ impl Mounts {
         }
     }
 
-    fn lock_starting(&self) -> MutexGuard<'_, Vec<(BranchNumber, PathBuf)>> {
+    fn lock_starting(&self) -> MutexGuard<'_, Vec<(ShownKey, PathBuf)>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,9 +7,12 @@ use std::{
 
 use tesfs_blobs::Store;
 use tesfs_fs::{Settler, Vfs, VfsOptions};
-use tesfs_pathtree::{BranchNumber, BucketNumber, Db, Hlc};
+use tesfs_pathtree::{BucketNumber, Db};
 
-use crate::{error::CliError, shown::Shown};
+use crate::{
+    error::CliError,
+    shown::{Shown, ShownKey},
+};
 
 /// Every branch that is open.
 ///
@@ -24,8 +27,8 @@ pub(crate) struct Trees {
     open: Mutex<OpenTrees>,
 }
 
-/// By branch, and the reading it is shown as of.
-type OpenTrees = HashMap<(BranchNumber, Option<Hlc>), Weak<Vfs>>;
+/// By what [`Shown::key`] says.
+type OpenTrees = HashMap<ShownKey, Weak<Vfs>>;
 
 impl Trees {
     pub(crate) fn new(db: &Arc<Db>, store: &Arc<Store>, settler: &Arc<Settler>) -> Self {
@@ -45,7 +48,7 @@ impl Trees {
     /// Opens a branch for a command: as its mount has it, else writable and unchecked.
     pub(crate) fn for_command(&self, shown: &Shown) -> Result<Arc<Vfs>, CliError> {
         let mut open = self.lock();
-        if let Some(vfs) = open.get(&key(shown)).and_then(Weak::upgrade) {
+        if let Some(vfs) = open.get(&shown.key()).and_then(Weak::upgrade) {
             return Ok(vfs);
         }
         self.begin(&mut open, shown, &VfsOptions::default())
@@ -62,7 +65,7 @@ impl Trees {
         options: &VfsOptions,
     ) -> Result<Arc<Vfs>, CliError> {
         let mut open = self.lock();
-        if let Some(vfs) = open.get(&key(shown)).and_then(Weak::upgrade) {
+        if let Some(vfs) = open.get(&shown.key()).and_then(Weak::upgrade) {
             if same(vfs.options(), options, shown) {
                 return Ok(vfs);
             }
@@ -92,17 +95,13 @@ impl Trees {
         if let Some(settler) = settler.as_ref() {
             settler.watch(&vfs);
         }
-        open.insert(key(shown), Arc::downgrade(&vfs));
+        open.insert(shown.key(), Arc::downgrade(&vfs));
         Ok(vfs)
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenTrees> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn key(shown: &Shown) -> (BranchNumber, Option<Hlc>) {
-    (shown.branch.number, shown.at)
 }
 
 /// Says whether a mount with the options `asked` may share what is open.

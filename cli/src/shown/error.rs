@@ -1,6 +1,6 @@
 //! Why a name on the command line shows nothing, or not what is asked for.
 
-use crate::{exit::Exit, suggest};
+use crate::{exit::Exit, said::TIMES, suggest, time::Moment};
 
 /// Why a name shows nothing, or not what is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,16 @@ pub(crate) enum ShownError {
     #[error("it is not clear which bucket is meant")]
     WhichBucket { buckets: Vec<String> },
     #[error("bucket '{bucket}' has no branch or snapshot '{branch}'")]
-    UnknownBranch { bucket: String, branch: String, nearest: Option<String>, known: Vec<String> },
+    UnknownBranch {
+        bucket: String,
+        branch: String,
+        nearest: Option<String>,
+        known: Vec<String>,
+        /// A time could have been said, too.
+        or_time: bool,
+    },
+    #[error("there was no bucket '{bucket}' as of '{said}'")]
+    BeforeBucket { bucket: String, said: String, made: Moment },
     #[error("bucket '{bucket}' has no branch or snapshot '{branch}' any more")]
     BranchAbandoned { bucket: String, branch: String },
     #[error("'{bucket}@{branch}' is a branch of a bucket, and this command is about all of it")]
@@ -29,13 +38,14 @@ impl ShownError {
             Self::UnknownBucket { .. }
             | Self::BucketRemoved { .. }
             | Self::UnknownBranch { .. }
+            | Self::BeforeBucket { .. }
             | Self::BranchAbandoned { .. } => Exit::NotFound,
             Self::WhichBucket { .. } | Self::BranchNamed { .. } => Exit::Usage,
             Self::OtherKind { .. } | Self::Past { .. } => Exit::Refused,
         }
     }
 
-    /// Says what to do, in one line.
+    /// Says what to do.
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::UnknownBucket { name, nearest, known } => {
@@ -51,9 +61,11 @@ impl ShownError {
                 "go into a mounted folder, or say --bucket with one of: {}",
                 buckets.join(", ")
             ),
-            Self::UnknownBranch { bucket, nearest, known, .. } => {
-                unknown_branch_hint(bucket, nearest.as_deref(), known)
+            Self::UnknownBranch { bucket, nearest, known, or_time, .. } => {
+                let hint = unknown_branch_hint(bucket, nearest.as_deref(), known);
+                if *or_time { format!("{hint}\na time is said as in {TIMES}") } else { hint }
             }
+            Self::BeforeBucket { made, .. } => format!("it was made at {made}"),
             Self::BranchAbandoned { bucket, branch } => {
                 format!("`tesfs branch restore {branch} --bucket {bucket}` brings it back")
             }

@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A home directory that is removed when the test ends.
 pub(crate) struct Bench {
     home: tempfile::TempDir,
@@ -79,6 +81,17 @@ impl Bench {
         let mut args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
         args.push(OsStr::new("--json"));
         serde_json::from_str(&self.ok(&args)).unwrap()
+    }
+
+    /// This very moment, as it is said on a command line: what was done before is there as of it,
+    /// what is done by later commands is not, for the clock that dates both has moved on.
+    pub(crate) fn now(&self) -> String {
+        let read = || clock_gettime(ClockId::RealtimeCoarse);
+        let now = read();
+        while read().tv_nsec / 1_000_000 == now.tv_nsec / 1_000_000 {
+            std::thread::yield_now();
+        }
+        format!("@{}.{:09}", now.tv_sec, now.tv_nsec)
     }
 
     pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) -> PathBuf {

@@ -12,3 +12,4 @@ mod help;
 mod merging;
 mod owners;
 mod settings;
+mod times;

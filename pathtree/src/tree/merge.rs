@@ -72,7 +72,8 @@ pub fn merge(tx: &Tx<'_>, merge: &Merge<'_>, bytes: &Bytes<'_>) -> Result<Applie
     }
     let first = tx.next_stamp();
     let ours = knowledge(tx, into.branch, first.hlc)?;
-    let theirs = knowledge(tx, from.branch, first.hlc)?;
+    let through = from.levels()[0].through.min(first.hlc);
+    let theirs = knowledge(tx, from.branch, through)?;
     let base = base_of(tx, &ours, &theirs)?;
     let deltas = deltas(tx, (from, base.as_ref()), (&ours, &theirs))?;
     if deltas.is_empty() && ours.contains_key(&from.branch) {
@@ -88,7 +89,7 @@ pub fn merge(tx: &Tx<'_>, merge: &Merge<'_>, bytes: &Bytes<'_>) -> Result<Applie
     let (origin, at_base): (&FindRow<'_>, &FindRow<'_>) = (&origin, &at_base);
     let side = Side { origin, base: at_base, favour };
     let applied = apply(tx, into, operation, deltas, &side, bytes)?;
-    note(tx, into, from, (first.hlc, operation))?;
+    note(tx, into, from, (through, operation))?;
     Ok(applied)
 }
 
