@@ -13,7 +13,9 @@ mod content;
 mod edge;
 mod edit;
 mod error;
+mod history;
 mod inode;
+mod log;
 mod merge;
 mod operation;
 mod purge;
@@ -41,10 +43,12 @@ pub use self::{
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
     error::TreeError,
+    history::{LastAt, history, last_at, succeeds},
     inode::{
         Edge, Inode, Listed, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode, last_name, list, lookup,
         names, symlink_target,
     },
+    log::{Event, Located, Log, Logged, Origin, What, origin},
     merge::{Merge, MergeError, merge},
     operation::{NewOperation, Operation, operation, operations, store_operation},
     purge::purge_transient,

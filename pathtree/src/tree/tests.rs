@@ -6,6 +6,7 @@ mod edges;
 mod history;
 mod invariants;
 mod laws;
+mod log;
 mod merging;
 mod model;
 mod purging;
