@@ -112,6 +112,24 @@ Examples:
   tesfs status ~/Memories/note.txt   one file's story: state, hash, versions
   tesfs status photos:2024/june --json")]
     Status(StatusArgs),
+    /// Show what happened to a file, or below a folder, newest first
+    #[command(after_help = "\
+Of a file it shows every version, also those of files that it replaced (as editors save) and those
+that a branch has from its parent. Of a folder it shows what was done below it, one operation
+after the other. A path that is removed is found as well.
+
+Examples:
+  tesfs log ~/Memories/note.txt
+  tesfs log photos@try:2024 --limit 5
+  tesfs log                          all of the bucket whose folder you stand in")]
+    Log(LogArgs),
+    /// Write a file's bytes to stdout, as they are or as they were
+    #[command(after_help = "\
+Examples:
+  tesfs cat ~/Memories/note.txt --at yesterday
+  tesfs cat memories:note.txt --version v3       as `tesfs log` calls it
+  tesfs cat memories:note.txt --version 9f2c61   or by the first digits of its hash")]
+    Cat(CatArgs),
     /// Run the node as a service, with the mounts of the configuration
     #[command(after_help = "\
 The daemon mounts what the configuration lists under [[mounts]] and then serves commands
@@ -282,6 +300,34 @@ pub(crate) struct UmountArgs {
 pub(crate) struct StatusArgs {
     #[arg(value_name = "PATH", help = PATH_HELP)]
     pub(crate) path: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    #[arg(value_name = "PATH", help = PATH_HELP)]
+    pub(crate) path: Option<PathBuf>,
+    /// How many versions or operations are shown
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CatArgs {
+    #[arg(value_name = "PATH", help = PATH_HELP)]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) which: WhichFlags,
+}
+
+/// Which version is meant.
+#[derive(Args, Debug)]
+pub(crate) struct WhichFlags {
+    /// What was there at a time, or is on another branch or snapshot
+    #[arg(long, value_name = "TIME", conflicts_with = "version")]
+    pub(crate) at: Option<String>,
+    /// A version as `tesfs log` calls it: `v3`, or the first digits of its hash
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

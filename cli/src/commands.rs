@@ -2,10 +2,12 @@
 
 pub(crate) mod branch;
 pub(crate) mod bucket;
+pub(crate) mod cat;
 pub(crate) mod conflicts;
 pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod import;
+pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod merge;
 pub(crate) mod mount;
@@ -40,6 +42,8 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<umount::Umount>();
     routes.add::<status::Status>();
     routes.add::<story::Story>();
+    routes.add::<log::Log>();
+    routes.add::<cat::Cat>();
     routes.add::<import::Import>();
     routes.add::<export::Export>();
     routes.add::<verify::Verify>();

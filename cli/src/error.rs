@@ -16,6 +16,7 @@ use tesfs_pathtree::{
 use crate::{
     config::ConfigError, control::ControlError, exit::Exit, failure::Failure, lock::LockError,
     paths::DataDirError, progress::Interrupted, shown::ShownError, target::TargetError,
+    version::VersionError,
 };
 
 /// Why a command failed.
@@ -37,6 +38,8 @@ pub(crate) enum CliError {
     Bucket(#[from] BucketError),
     #[error(transparent)]
     Shown(#[from] ShownError),
+    #[error(transparent)]
+    Version(#[from] VersionError),
     #[error(transparent)]
     Branch(#[from] BranchError),
     #[error(transparent)]
@@ -78,6 +81,8 @@ pub(crate) enum CliError {
     NoSuchPath { bucket: String, path: String, nearest: Option<String> },
     #[error("'{path}' in bucket '{bucket}' is no directory")]
     NotADirectory { bucket: String, path: String },
+    #[error("'{path}' in bucket '{bucket}' is no file")]
+    NotAFile { bucket: String, path: String },
     #[error("'..' cannot be used in the path '{path}' inside a bucket")]
     ParentInPath { path: String },
     #[error("'{name}' is no name for a file: {rule}")]
@@ -180,6 +185,7 @@ impl CliError {
             Self::Bucket(err) => bucket_exit(err),
             Self::Settings(err) => settings_exit(err),
             Self::Shown(err) => err.exit(),
+            Self::Version(err) => err.exit(),
             Self::Branch(err) => branch_exit(err),
             Self::Decide(err) => decide_exit(err),
             Self::UnknownOperation { .. } | Self::UnknownConflict { .. } => Exit::NotFound,
@@ -199,6 +205,7 @@ impl CliError {
             | Self::BucketBusy { .. }
             | Self::BucketReadOnly { .. }
             | Self::NotADirectory { .. }
+            | Self::NotAFile { .. }
             | Self::MountInDataDir { .. }
             | Self::DataDirInMount { .. }
             | Self::MountBusy { .. }

@@ -49,6 +49,7 @@ impl CliError {
                 "`tesfs mount DIR` makes one, with its first bucket".to_owned()
             }
             Self::Shown(err) => err.hint(),
+            Self::Version(err) => err.hint(),
             Self::Branch(err) => return branch_hint(err),
             Self::Decide(err) => return decide_hint(err),
             Self::UnknownOperation { .. } => "`tesfs op log` lists them".to_owned(),

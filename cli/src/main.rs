@@ -26,7 +26,9 @@ mod suggest;
 mod target;
 mod time;
 mod transfer;
+mod version;
 mod walk;
+mod who;
 
 use std::process::ExitCode;
 

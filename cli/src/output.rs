@@ -4,7 +4,10 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,11 +55,18 @@ impl Output {
 
     /// Prints a text as it is (a completion script, a manual page).
     pub(crate) fn raw(self, bytes: &[u8]) {
+        self.try_raw(bytes);
+    }
+
+    /// The same; says whether there is still a reader.
+    fn try_raw(self, bytes: &[u8]) -> bool {
         // A closed pipe (`| head`) is the reader's wish, not an error.
         let mut out = io::stdout().lock();
-        if let Err(err) = out.write_all(bytes).and_then(|()| out.flush()) {
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        if let Err(err) = &written {
             tracing::debug!(error = %err, "stdout closed");
         }
+        written.is_ok()
     }
 
     fn line(self, text: &str) {
@@ -94,7 +104,13 @@ impl Output {
     /// A listener that draws a bar on a terminal and prints notes.
     pub(crate) fn listener(self) -> Teller {
         let drawn = !self.quiet && !self.json && io::stderr().is_terminal();
-        Teller { output: self, drawn, bar: Mutex::new(None), began: std::time::Instant::now() }
+        Teller {
+            output: self,
+            drawn,
+            bar: Mutex::new(None),
+            began: std::time::Instant::now(),
+            closed: AtomicBool::new(false),
+        }
     }
 }
 
@@ -105,9 +121,16 @@ pub(crate) struct Teller {
     /// The bar, once there is one.
     bar: Mutex<Option<ProgressBar>>,
     began: std::time::Instant,
+    /// Nobody reads stdout any more.
+    closed: AtomicBool,
 }
 
 impl Teller {
+    /// Whether nobody reads stdout any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     fn draw(&self, step: &Step) {
         if !self.drawn || self.began.elapsed() < BAR_AFTER {
             return;
@@ -133,6 +156,11 @@ impl Listener for Teller {
                     Some(bar) => bar.suspend(|| self.output.note(&text)),
                     None => self.output.note(&text),
                 }
+            }
+            Event::Bytes(chunk) => {
+                let is_read = self.output.try_raw(&chunk.0);
+                self.closed.fetch_or(!is_read, Ordering::Relaxed);
+                return is_read;
             }
         }
         true

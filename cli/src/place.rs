@@ -112,6 +112,11 @@ impl Place {
         Ok(Self { shown, names, wants_directory })
     }
 
+    /// The root of a branch.
+    pub(crate) fn root(shown: Shown) -> Self {
+        Self { shown, names: Vec::new(), wants_directory: true }
+    }
+
     /// The path inside the bucket, for people.
     pub(crate) fn path(&self) -> String {
         join(&self.names)
@@ -125,11 +130,16 @@ impl Place {
     pub(crate) fn require(&self, vfs: &Vfs) -> Result<Attributes, CliError> {
         match self.find(vfs)? {
             Some(found) => Ok(found),
-            None => Err(CliError::NoSuchPath {
-                bucket: self.shown.name(),
-                path: self.path(),
-                nearest: self.nearest(vfs),
-            }),
+            None => Err(self.missing(vfs)),
+        }
+    }
+
+    /// Says that nothing is at the place.
+    pub(crate) fn missing(&self, vfs: &Vfs) -> CliError {
+        CliError::NoSuchPath {
+            bucket: self.shown.name(),
+            path: self.path(),
+            nearest: self.nearest(vfs),
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{DecodeError, Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 /// Steps are told at most this often: fast enough for an eye, slow enough to cost nothing.
@@ -21,6 +22,27 @@ pub(crate) enum Event {
     Step(Step),
     /// Something the operator should see (a file left out, a wait), at once.
     Note(String),
+    /// The next bytes of what was asked for.
+    Bytes(Chunk),
+}
+
+/// Bytes that travel in JSON, as base64.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Chunk(pub(crate) Vec<u8>);
+
+impl TryFrom<String> for Chunk {
+    type Error = DecodeError;
+
+    fn try_from(text: String) -> Result<Self, DecodeError> {
+        STANDARD.decode(text).map(Self)
+    }
+}
+
+impl From<Chunk> for String {
+    fn from(chunk: Chunk) -> Self {
+        STANDARD.encode(chunk.0)
+    }
 }
 
 /// How far a long work has come.
@@ -87,6 +109,16 @@ impl Progress {
         self.listener.tell(Event::Note(text.into()));
     }
 
+    /// Passes bytes on to whoever asked for them; waits until they are taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`] when no more are wanted.
+    pub(crate) fn bytes(&self, bytes: Vec<u8>) -> Result<(), Interrupted> {
+        self.go_on()?;
+        self.tell(Event::Bytes(Chunk(bytes)))
+    }
+
     /// Errs when the command should end here.
     pub(crate) fn go_on(&self) -> Result<(), Interrupted> {
         if self.stop.load(Ordering::Relaxed) || !self.listener.listens() {
@@ -103,6 +135,13 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_survive_the_wire() {
+        let event = Event::Bytes(Chunk((0..=255).collect()));
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
 
     #[test]
     fn a_command_ends_when_it_is_told_to_stop() {

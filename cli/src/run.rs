@@ -5,13 +5,13 @@ use std::path::Path;
 use crate::{
     args::{
         BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, MergeArgs, OperationCommand,
-        SnapshotCommand,
+        SnapshotCommand, WhichFlags,
     },
     commands::{
         branch::{self, Changed, Kind},
-        bucket,
+        bucket, cat,
         conflicts::{self, Keep},
-        export, gc, import, man,
+        export, gc, import, log, man,
         merge::{Merge, Side},
         operation, settings, status, story, umount, verify,
     },
@@ -50,6 +50,20 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
                 session.ask(story::Story { target }, false)
             }
         },
+        Command::Log(args) => {
+            let target = match &args.path {
+                Some(path) => Some(Target::parse(path, session.in_bucket())?),
+                None => None,
+            };
+            let place = session.context()?;
+            session.ask(log::Log { target, place, limit: args.limit }, false)
+        }
+        Command::Cat(args) => {
+            let target = Target::parse(&args.path, session.in_bucket())?;
+            // Nothing but the file's bytes goes to stdout.
+            session.output.json = false;
+            session.ask(cat::Cat { target, which: which(args.which) }, false)
+        }
         Command::Bucket(command) => bucket(&mut session, command),
         Command::Branch(command) => branch(&mut session, command),
         Command::Snapshot(command) => snapshot(&mut session, command),
@@ -167,6 +181,10 @@ fn put_back(
     session.ask(operation::PutBack { place, operation, redo }, false)
 }
 
+fn which(flags: WhichFlags) -> cat::Which {
+    cat::Which { at: flags.at.as_deref().map(Said::new), version: flags.version }
+}
+
 fn manual(output: Output, dir: Option<&Path>) -> Result<Exit, CliError> {
     match dir {
         None => output.raw(&man::main_page()?),
@@ -183,6 +201,8 @@ fn name_of(command: &Command) -> &'static str {
         Command::Mount(_) => "mount",
         Command::Umount(_) => "umount",
         Command::Status(_) => "status",
+        Command::Log(_) => "log",
+        Command::Cat(_) => "cat",
         Command::Daemon => "daemon",
         Command::Bucket(_) => "bucket",
         Command::Branch(_) => "branch",

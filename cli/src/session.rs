@@ -164,6 +164,9 @@ impl Session {
                     let listener = self.output.listener();
                     match client.ask(&request, &listener, &mut self.signals) {
                         Err(err) if self.waits_for_end(&err, began) => {}
+                        Err(CliError::Interrupted(_)) if listener.is_closed() => {
+                            return Ok(Exit::Success);
+                        }
                         answer => break answer?,
                     }
                 }

@@ -62,6 +62,11 @@ impl Shown {
         }
     }
 
+    /// The same branch as of a reading.
+    pub(crate) fn as_of(&self, at: Hlc) -> Self {
+        Self { at: Some(at), ..self.clone() }
+    }
+
     /// What of it tells whether two show the same.
     pub(crate) fn key(&self) -> ShownKey {
         (self.branch.number, self.at)
@@ -152,7 +157,7 @@ impl Node {
             }
             .into());
         }
-        Ok(Shown { at: Some(at), ..of.clone() })
+        Ok(of.as_of(at))
     }
 
     /// Finds a branch or snapshot of a bucket by its name; `main` where none is given.

@@ -165,7 +165,9 @@ async fn read_lines<R: Request>(
             waiting.drain(..=end);
             match line {
                 Line::Event(event) => {
-                    listener.tell(event);
+                    if !listener.tell(event) {
+                        return Err(Interrupted.into());
+                    }
                 }
                 Line::Answer(answer) => return Ok(answer),
                 Line::Failure(failure) => return Err(CliError::Answered(failure)),

@@ -5,11 +5,13 @@ use crate::bench::Bench;
 #[test]
 fn the_help_of_every_command_is_as_reviewed() {
     let bench = Bench::new();
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 21] = [
         &["--help"],
         &["mount", "--help"],
         &["umount", "--help"],
         &["status", "--help"],
+        &["log", "--help"],
+        &["cat", "--help"],
         &["daemon", "--help"],
         &["bucket", "--help"],
         &["bucket", "create", "--help"],

@@ -9,6 +9,7 @@ mod config;
 mod copies;
 mod damage;
 mod help;
+mod history;
 mod merging;
 mod owners;
 mod settings;

@@ -85,6 +85,8 @@ pub struct Event {
     pub was: Option<Located>,
     /// Where it is since; `None` where it was removed.
     pub is: Option<Located>,
+    /// The file whose name it took, where it hangs since.
+    pub replaces: Option<Ino>,
     /// Type and permission bits.
     pub mode: u32,
     /// Bytes of its content.
@@ -249,7 +251,7 @@ impl<'a> Places<'a> {
     pub(super) fn event(&mut self, logged: Logged) -> Result<Option<Event>, DbError> {
         let then = self.view.at(logged.stamp.hlc);
         let Some(found) = row(self.conn, &then, logged.row)? else { return Ok(None) };
-        let ino = found.ino();
+        let (ino, replaces) = (found.ino(), found.edge.replaces);
         let inode = if ino == logged.row { Some(found) } else { row(self.conn, &then, ino)? };
         let Some(inode) = inode else { return Ok(None) };
         let is = self.place(logged.row, logged.stamp.hlc)?;
@@ -261,6 +263,7 @@ impl<'a> Places<'a> {
             ino,
             was,
             is,
+            replaces,
             mode: inode.attributes.as_ref().map_or(0, |facet| facet.mode),
             size: content.map_or(0, |facet| facet.size.cast_unsigned()),
             blob: content.and_then(|facet| facet.blob),

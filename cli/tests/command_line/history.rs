@@ -1,0 +1,135 @@
+//! What was: `log`, and the bytes of each version.
+
+use std::process::Stdio;
+
+use crate::bench::Bench;
+
+/// A bucket with `letters/ada.txt` in three versions, the last removed again by hand.
+pub(crate) fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.ok(&["bucket", "create", "notes"]);
+    for text in ["dear", "dear Ada", "dear Ada, hello"] {
+        bench.write("src/letters/ada.txt", text);
+        bench.ok(&["import", "src", "notes:"]);
+    }
+    bench
+}
+
+/// What a file's log says of each version: its name, what changed, its size, its branch.
+fn told(bench: &Bench, path: &str) -> Vec<String> {
+    let log = bench.json(&["log", path]);
+    let versions = log["file"]["versions"].as_array().unwrap().clone();
+    let tell = |one: &serde_json::Value| {
+        let version = one["version"].as_str().unwrap_or("-");
+        let changed: Vec<&str> =
+            one["changed"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        let branch = one["branch"].as_str().unwrap();
+        format!("{version} {} {} {branch}", changed.join("+"), one["bytes"])
+    };
+    versions.iter().map(tell).collect()
+}
+
+#[test]
+fn the_log_of_a_file_has_every_version_newest_first() {
+    let bench = bench();
+    let told = told(&bench, "notes:letters/ada.txt");
+    let said: Vec<&str> = told.iter().map(String::as_str).collect();
+    assert!(said[0].starts_with("v3 content"), "{said:?}");
+    assert!(said[1].starts_with("v2 content"), "{said:?}");
+    assert!(said[2].starts_with("v1 created"), "{said:?}");
+    let log = bench.json(&["log", "notes:letters/ada.txt", "--limit", "1"]);
+    let newest = &log["file"]["versions"][0];
+    assert_eq!(newest["hash"].as_str().unwrap().len(), 64);
+    assert_eq!((newest["bytes"].as_u64(), log["file"]["left"].as_u64()), (Some(15), Some(2)));
+    assert_eq!(newest["who"]["this_device"], true);
+}
+
+#[test]
+fn the_log_of_a_branch_goes_on_with_its_parents() {
+    let bench = bench();
+    bench.ok(&["branch", "create", "try"]);
+    bench.write("src/letters/ada.txt", "on a branch");
+    bench.ok(&["import", "src", "notes@try:"]);
+    let branches = |path: &str| {
+        let ends = |line: String| line.rsplit(' ').next().unwrap_or_default().to_owned();
+        told(&bench, path).into_iter().map(ends).collect::<Vec<_>>()
+    };
+    assert_eq!(branches("notes@try:letters/ada.txt"), ["try", "main", "main", "main"]);
+    assert_eq!(branches("notes:letters/ada.txt"), ["main", "main", "main"]);
+}
+
+#[test]
+fn the_log_of_a_folder_is_grouped_by_what_was_done() {
+    let bench = bench();
+    let log = bench.json(&["log"]);
+    let operations = log["folder"]["operations"].as_array().unwrap();
+    let paths: Vec<&str> = operations
+        .iter()
+        .flat_map(|one| one["entries"].as_array().unwrap())
+        .map(|entry| entry["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(paths.iter().filter(|path| **path == "letters/ada.txt").count(), 3, "{paths:?}");
+    let limited = bench.json(&["log", "notes:letters", "--limit", "2"]);
+    assert_eq!(limited["folder"]["operations"].as_array().unwrap().len(), 2);
+    assert_eq!(limited["folder"]["more"], true);
+}
+
+#[test]
+fn what_has_no_log_is_refused() {
+    let bench = bench();
+    insta::assert_snapshot!("log_nowhere", bench.refused(3, &["log", "notes:letters/adda.txt"]));
+    insta::assert_snapshot!("log_before", {
+        let said = bench.refused(3, &["log", "notes@2001-01-01:letters"]);
+        said.split("it was made").next().unwrap_or_default().to_owned()
+    });
+}
+
+#[test]
+fn cat_writes_the_bytes_of_any_version_and_nothing_else() {
+    let bench = bench();
+    let path = "notes:letters/ada.txt";
+    assert_eq!(bench.ok(&["cat", path]), "dear Ada, hello");
+    assert_eq!(bench.ok(&["cat", path, "--version", "v1"]), "dear");
+    assert_eq!(bench.ok(&["cat", path, "--version", "2", "--json"]), "dear Ada");
+    let log = bench.json(&["log", path]);
+    let hash = log["file"]["versions"][2]["hash"].as_str().unwrap();
+    assert_eq!(bench.ok(&["cat", path, "--version", &hash[..8]]), "dear");
+    let between = bench.now();
+    bench.write("src/letters/ada.txt", "later");
+    bench.ok(&["import", "src", "notes:"]);
+    assert_eq!(bench.ok(&["cat", path]), "later");
+    assert_eq!(bench.ok(&["cat", path, "--at", &between]), "dear Ada, hello");
+    assert_eq!(bench.ok(&["cat", &format!("notes@{between}:letters/ada.txt")]), "dear Ada, hello");
+    bench.ok(&["snapshot", "create", "kept"]);
+    assert_eq!(bench.ok(&["cat", path, "--at", "kept"]), "later");
+}
+
+#[test]
+fn cat_of_a_large_file_is_whole_and_may_be_left_early() {
+    let bench = bench();
+    let large: Vec<u8> =
+        (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    bench.write("large/large.bin", &large);
+    bench.ok(&["import", "large", "notes:"]);
+    let output = bench.command(&["cat", "notes:large.bin"]).output().unwrap();
+    assert!(output.stdout == large, "{} bytes", output.stdout.len());
+    let mut command = bench.command(&["cat", "notes:large.bin"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn versions_that_are_none_are_refused() {
+    let bench = bench();
+    let shot = |name: &str, exit: i32, line: &[&str]| {
+        insta::assert_snapshot!(name, bench.refused(exit, line));
+    };
+    let path = "notes:letters/ada.txt";
+    shot("version_unknown", 3, &["cat", path, "--version", "v9"]);
+    shot("version_of_another_file", 3, &["cat", path, "--version", "0123456789"]);
+    shot("version_no_word", 2, &["cat", path, "--version", "newest"]);
+    shot("cat_a_folder", 4, &["cat", "notes:letters"]);
+    shot("cat_two_ways", 2, &["cat", path, "--version", "v1", "--at", "yesterday"]);
+}
