@@ -19,6 +19,7 @@ mod log;
 mod merge;
 mod operation;
 mod purge;
+mod relink;
 mod removed;
 mod rename;
 mod resolve;
@@ -52,6 +53,7 @@ pub use self::{
     merge::{Merge, MergeError, merge},
     operation::{NewOperation, Operation, operation, operations, store_operation},
     purge::purge_transient,
+    relink::relink,
     removed::{Removed, removed, removed_as},
     rename::{Renamed, exchange, rename},
     resolve::{Resolution, resolve},

@@ -10,6 +10,7 @@ mod log;
 mod merging;
 mod model;
 mod purging;
+mod relinking;
 mod removed;
 mod renaming;
 mod still;
