@@ -130,6 +130,25 @@ Examples:
   tesfs cat memories:note.txt --version v3       as `tesfs log` calls it
   tesfs cat memories:note.txt --version 9f2c61   or by the first digits of its hash")]
     Cat(CatArgs),
+    /// Bring back a version of a file, a folder as it was, or what was removed
+    #[command(after_help = "\
+What is brought back is a new version: what was there meanwhile stays in history. Bytes are shared,
+not copied. In a folder, what came to be later stays, and a name that something else has by now
+keeps that. Without --at and --version it brings back what was removed last at PATH, with the
+folders it was in; of a folder, what the same operation removed with it.
+
+Examples:
+  tesfs restore memories:letters/ada.txt                    it was removed
+  tesfs restore ~/Memories/note.txt --version v3            as `tesfs log` calls it
+  tesfs restore memories:letters --at yesterday
+  tesfs restore memories:note.txt --at 2h --to memories:note-before.txt")]
+    Restore(RestoreArgs),
+    /// Show what was removed from a folder and below it, newest first
+    #[command(after_help = "\
+Examples:
+  tesfs deleted                      all of the bucket whose folder you stand in
+  tesfs deleted memories:letters --limit 10")]
+    Deleted(DeletedArgs),
     /// Run the node as a service, with the mounts of the configuration
     #[command(after_help = "\
 The daemon mounts what the configuration lists under [[mounts]] and then serves commands
@@ -317,6 +336,26 @@ pub(crate) struct CatArgs {
     pub(crate) path: PathBuf,
     #[command(flatten)]
     pub(crate) which: WhichFlags,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RestoreArgs {
+    #[arg(value_name = "PATH", help = PATH_HELP)]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) which: WhichFlags,
+    /// Where to make a copy of it, instead of bringing it back to where it was; must not exist yet
+    #[arg(long, value_name = "DEST")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeletedArgs {
+    #[arg(value_name = "DIR", help = PATH_HELP)]
+    pub(crate) path: Option<PathBuf>,
+    /// How many are shown
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
 }
 
 /// Which version is meant.

@@ -81,6 +81,10 @@ pub(crate) enum CliError {
     NoSuchPath { bucket: String, path: String, nearest: Option<String> },
     #[error("'{path}' in bucket '{bucket}' is no directory")]
     NotADirectory { bucket: String, path: String },
+    #[error("something else is at '{path}' in bucket '{bucket}'")]
+    RestoreTaken { bucket: String, path: String },
+    #[error("'{path}' in bucket '{bucket}' is there as it is")]
+    NotRemoved { bucket: String, path: String },
     #[error("'{path}' in bucket '{bucket}' is no file")]
     NotAFile { bucket: String, path: String },
     #[error("'..' cannot be used in the path '{path}' inside a bucket")]
@@ -166,6 +170,7 @@ impl CliError {
             Self::Config(_)
             | Self::Target(_)
             | Self::Moment(_)
+            | Self::NotRemoved { .. }
             | Self::ParentInPath { .. }
             | Self::BadName { .. }
             | Self::NamelessMount { .. } => Exit::Usage,
@@ -206,6 +211,7 @@ impl CliError {
             | Self::BucketReadOnly { .. }
             | Self::NotADirectory { .. }
             | Self::NotAFile { .. }
+            | Self::RestoreTaken { .. }
             | Self::MountInDataDir { .. }
             | Self::DataDirInMount { .. }
             | Self::MountBusy { .. }

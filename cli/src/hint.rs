@@ -48,6 +48,14 @@ impl CliError {
             Self::NoDataDir { .. } => {
                 "`tesfs mount DIR` makes one, with its first bucket".to_owned()
             }
+            Self::RestoreTaken { .. } => "`--to PATH` brings it back to another place".to_owned(),
+            Self::NotRemoved { bucket, path } => format!(
+                "say which version with --version (`tesfs log {bucket}:{path}` lists them) or --at \
+                 TIME; `tesfs deleted {bucket}:{path}` lists what was removed from a folder"
+            ),
+            Self::NotAFile { bucket, path } => {
+                format!("`tesfs export {bucket}:{path} DEST` copies a folder")
+            }
             Self::Shown(err) => err.hint(),
             Self::Version(err) => err.hint(),
             Self::Branch(err) => return branch_hint(err),

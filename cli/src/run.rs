@@ -11,9 +11,9 @@ use crate::{
         branch::{self, Changed, Kind},
         bucket, cat,
         conflicts::{self, Keep},
-        export, gc, import, log, man,
+        deleted, export, gc, import, log, man,
         merge::{Merge, Side},
-        operation, settings, status, story, umount, verify,
+        operation, restore, settings, status, story, umount, verify,
     },
     error::CliError,
     exit::Exit,
@@ -51,10 +51,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
             }
         },
         Command::Log(args) => {
-            let target = match &args.path {
-                Some(path) => Some(Target::parse(path, session.in_bucket())?),
-                None => None,
-            };
+            let target = optional_target(&session, args.path.as_deref())?;
             let place = session.context()?;
             session.ask(log::Log { target, place, limit: args.limit }, false)
         }
@@ -63,6 +60,16 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
             // Nothing but the file's bytes goes to stdout.
             session.output.json = false;
             session.ask(cat::Cat { target, which: which(args.which) }, false)
+        }
+        Command::Restore(args) => {
+            let target = Target::parse(&args.path, session.in_bucket())?;
+            let to = optional_target(&session, args.to.as_deref())?;
+            session.ask(restore::Restore { target, which: which(args.which), to }, false)
+        }
+        Command::Deleted(args) => {
+            let target = optional_target(&session, args.path.as_deref())?;
+            let place = session.context()?;
+            session.ask(deleted::Deleted { target, place, limit: args.limit }, false)
         }
         Command::Bucket(command) => bucket(&mut session, command),
         Command::Branch(command) => branch(&mut session, command),
@@ -86,10 +93,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
             session.ask(export::Export { source, dest }, false)
         }
         Command::Verify(args) => {
-            let target = match &args.path {
-                Some(path) => Some(Target::parse(path, session.in_bucket())?),
-                None => None,
-            };
+            let target = optional_target(&session, args.path.as_deref())?;
             session.ask(verify::Verify { full: args.full, target }, false)
         }
         Command::Gc(args) => session.ask(gc::Gc { dry_run: args.dry_run }, false),
@@ -181,6 +185,11 @@ fn put_back(
     session.ask(operation::PutBack { place, operation, redo }, false)
 }
 
+/// What a PATH means that need not be given.
+fn optional_target(session: &Session, path: Option<&Path>) -> Result<Option<Target>, CliError> {
+    Ok(path.map(|path| Target::parse(path, session.in_bucket())).transpose()?)
+}
+
 fn which(flags: WhichFlags) -> cat::Which {
     cat::Which { at: flags.at.as_deref().map(Said::new), version: flags.version }
 }
@@ -203,6 +212,8 @@ fn name_of(command: &Command) -> &'static str {
         Command::Status(_) => "status",
         Command::Log(_) => "log",
         Command::Cat(_) => "cat",
+        Command::Restore(_) => "restore",
+        Command::Deleted(_) => "deleted",
         Command::Daemon => "daemon",
         Command::Bucket(_) => "bucket",
         Command::Branch(_) => "branch",

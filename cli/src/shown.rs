@@ -196,6 +196,25 @@ impl Node {
         Ok(ShownError::UnknownBranch { bucket, branch, nearest, known, or_time }.into())
     }
 
+    /// Refuses what is as it was, and what is mounted read-only.
+    ///
+    /// # Errors
+    ///
+    /// [`ShownError::Past`], [`CliError::BucketReadOnly`].
+    pub(crate) fn require_writable(&self, shown: &Shown) -> Result<(), CliError> {
+        if shown.is_past() {
+            let branch = shown.name_in_bucket();
+            return Err(ShownError::Past { shown: shown.name(), branch }.into());
+        }
+        match self.mounts().showing(shown.key()) {
+            Some(mounted) if mounted.wish.read_only => {
+                let dir = mounted.dir.clone();
+                Err(CliError::BucketReadOnly { bucket: shown.name(), dir })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the view of a branch as `shown`.
     ///
     /// # Errors

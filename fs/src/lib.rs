@@ -25,5 +25,7 @@ pub use crate::{
     open_file::{ContentKey, OpenFile, OpenWrite, Published, Seek},
     reserve::give_reserve,
     settler::{Settler, SettlerSettings},
-    vfs::{DecideError, FileState, FileStory, Touched, VersionLine, Vfs, VfsOptions},
+    vfs::{
+        DecideError, FileState, FileStory, Restore, Restored, Touched, VersionLine, Vfs, VfsOptions,
+    },
 };

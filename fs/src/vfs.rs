@@ -10,6 +10,7 @@ mod namespace;
 mod open;
 mod operations;
 mod publish;
+mod restore;
 mod story;
 mod sync;
 mod xattr;
@@ -30,9 +31,12 @@ use tesfs_pathtree::{
     tree::{self, Inode, TreeError, View},
 };
 
-pub use self::merging::DecideError;
-pub use self::story::{FileState, FileStory, VersionLine};
 use self::{hidden::Hidden, lines::Lines, operations::Operations};
+pub use self::{
+    merging::DecideError,
+    restore::{Restore, Restored},
+    story::{FileState, FileStory, VersionLine},
+};
 use crate::{attributes::FsStats, caller::Caller, error::FsError, reserve::Reserve};
 
 /// How a bucket is shown.

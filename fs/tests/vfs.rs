@@ -6,6 +6,7 @@ mod durability;
 mod history;
 mod merging;
 mod node;
+mod restoring;
 mod settling;
 
 use std::{sync::Arc, time::Duration};

@@ -22,7 +22,6 @@ use crate::{
     output::{Show, bytes, plural},
     place::{Place, owner},
     progress::Progress,
-    shown::ShownError,
     target::{Target, WirePath},
     transfer::{CopyIn, Counts, LeftOut},
 };
@@ -98,19 +97,7 @@ impl Request for Import {
             forbidden.push(dir);
         }
         let mut place = node.place(&self.dest)?;
-        if place.shown.is_past() {
-            return Err(ShownError::Past {
-                shown: place.shown.name(),
-                branch: place.shown.branch.name,
-            }
-            .into());
-        }
-        if let Some(mounted) = node.mounts().showing(place.shown.key())
-            && mounted.wish.read_only
-        {
-            let dir = mounted.dir.clone();
-            return Err(CliError::BucketReadOnly { bucket: place.shown.name(), dir });
-        }
+        node.require_writable(&place.shown)?;
         let vfs = node.trees().for_command(&place.shown)?;
         let total = AtomicU64::new(0);
         let mut copy = CopyIn::new(&vfs, progress, &forbidden, &total);

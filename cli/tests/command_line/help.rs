@@ -5,13 +5,15 @@ use crate::bench::Bench;
 #[test]
 fn the_help_of_every_command_is_as_reviewed() {
     let bench = Bench::new();
-    let commands: [&[&str]; 21] = [
+    let commands: [&[&str]; 23] = [
         &["--help"],
         &["mount", "--help"],
         &["umount", "--help"],
         &["status", "--help"],
         &["log", "--help"],
         &["cat", "--help"],
+        &["restore", "--help"],
+        &["deleted", "--help"],
         &["daemon", "--help"],
         &["bucket", "--help"],
         &["bucket", "create", "--help"],

@@ -1,4 +1,4 @@
-//! What was: `log`, and the bytes of each version.
+//! What was: `log`, the bytes of each version, and how it comes back.
 
 use std::process::Stdio;
 
@@ -132,4 +132,79 @@ fn versions_that_are_none_are_refused() {
     shot("version_no_word", 2, &["cat", path, "--version", "newest"]);
     shot("cat_a_folder", 4, &["cat", "notes:letters"]);
     shot("cat_two_ways", 2, &["cat", path, "--version", "v1", "--at", "yesterday"]);
+}
+
+#[test]
+fn an_earlier_version_is_restored_as_a_new_one() {
+    let bench = bench();
+    let path = "notes:letters/ada.txt";
+    let said = bench.ok(&["restore", path, "--version", "v1"]);
+    assert!(said.starts_with("restored 'notes:letters/ada.txt' as it was at 20"), "{said}");
+    assert!(said.ends_with(": 1 file\n"), "{said}");
+    assert_eq!(bench.ok(&["cat", path]), "dear");
+    let told = told(&bench, path);
+    assert!(told[0].starts_with("v4 content"), "{told:?}");
+    assert_eq!(told.len(), 4, "what was there meanwhile stays: {told:?}");
+    let again = bench.ok(&["restore", path, "--version", "v1"]);
+    assert!(again.ends_with(" already\n"), "{again}");
+    let newest = &bench.json(&["log"])["folder"]["operations"][0];
+    assert_eq!(newest["who"]["what"], "restore");
+    assert_eq!(newest["count"], 1);
+    bench.ok(&["verify", "--full"]);
+}
+
+#[test]
+fn a_folder_is_restored_as_of_a_time_or_beside() {
+    let bench = bench();
+    let between = bench.now();
+    bench.write("src/letters/ada.txt", "later");
+    bench.write("src/letters/bob.txt", "dear Bob");
+    bench.ok(&["import", "src", "notes:"]);
+    bench.ok(&["restore", "notes:letters", "--at", &between, "--to", "notes:then/letters"]);
+    assert_eq!(bench.ok(&["cat", "notes:then/letters/ada.txt"]), "dear Ada, hello");
+    assert_eq!(bench.ok(&["cat", "notes:letters/ada.txt"]), "later");
+    bench.refused(3, &["cat", "notes:then/letters/bob.txt"]);
+    bench.ok(&["restore", &format!("notes@{between}:letters")]);
+    assert_eq!(bench.ok(&["cat", "notes:letters/ada.txt"]), "dear Ada, hello");
+    assert_eq!(bench.ok(&["cat", "notes:letters/bob.txt"]), "dear Bob");
+    bench.ok(&["verify", "--full"]);
+}
+
+#[test]
+fn what_can_not_be_restored_is_refused_and_nothing_changes() {
+    let bench = bench();
+    bench.write("src/letters/bob.txt", "dear Bob");
+    bench.ok(&["import", "src", "notes:"]);
+    bench.ok(&["snapshot", "create", "kept"]);
+    let shot = |name: &str, exit: i32, line: &[&str]| {
+        insta::assert_snapshot!(name, bench.refused(exit, line));
+    };
+    let path = "notes:letters/ada.txt";
+    shot("restore_what", 2, &["restore", path]);
+    shot("restore_nothing", 3, &["restore", "notes:letters/adda.txt"]);
+    let bob = "notes:letters/bob.txt";
+    shot("restore_onto", 4, &["restore", path, "--version", "v1", "--to", bob]);
+    shot(
+        "restore_below_a_file",
+        4,
+        &["restore", path, "--version", "v1", "--to", &format!("{bob}/x")],
+    );
+    shot("restore_to_a_snapshot", 4, &["restore", path, "--version", "v1", "--to", "notes@kept:x"]);
+    assert_eq!(bench.ok(&["cat", bob]), "dear Bob");
+    assert_eq!(bench.ok(&["deleted"]), "nothing was removed from notes:\n");
+}
+
+#[test]
+fn a_hash_that_begins_several_versions_is_refused_with_them() {
+    let bench = bench();
+    // The hashes of both begin with 0f4c.
+    for text in ["131", "251"] {
+        bench.write("src/letters/ada.txt", text);
+        bench.ok(&["import", "src", "notes:"]);
+    }
+    let path = "notes:letters/ada.txt";
+    insta::assert_snapshot!(
+        "version_ambiguous",
+        bench.refused(2, &["cat", path, "--version", "0f4c"])
+    );
 }
