@@ -10,6 +10,7 @@ mod attr;
 mod change;
 mod conflict;
 mod content;
+mod diff;
 mod edge;
 mod edit;
 mod error;
@@ -41,6 +42,7 @@ pub use self::{
     attr::{Attr, SetTime},
     conflict::{Conflict, ConflictKind, conflicts, keep_as_conflict},
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
+    diff::{Difference, Side, differences},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
     error::TreeError,

@@ -285,7 +285,8 @@ impl<'a> Places<'a> {
         self.place(logged.row, Hlc(logged.stamp.hlc.0 - 1))
     }
 
-    fn place(&mut self, id: Ino, at: Hlc) -> Result<Option<Located>, DbError> {
+    /// Returns where a row hung as of a reading.
+    pub(super) fn place(&mut self, id: Ino, at: Hlc) -> Result<Option<Located>, DbError> {
         if id == self.view.root {
             return Ok(Some(Located { names: Vec::new(), above: Vec::new() }));
         }

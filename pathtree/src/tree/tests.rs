@@ -2,6 +2,7 @@
 
 mod branching;
 mod content;
+mod differing;
 mod edges;
 mod history;
 mod invariants;
