@@ -149,6 +149,16 @@ Examples:
   tesfs deleted                      all of the bucket whose folder you stand in
   tesfs deleted memories:letters --limit 10")]
     Deleted(DeletedArgs),
+    /// Show what differs between two branches, snapshots or times
+    #[command(after_help = "\
+Text is shown line by line, other files by size and hash. What was renamed is shown as that; of a
+folder that was, only that. Both must be of one bucket.
+
+Examples:
+  tesfs diff main try
+  tesfs diff yesterday now ~/Memories/letters
+  tesfs diff photos@before-the-move photos --stat")]
+    Diff(DiffArgs),
     /// Run the node as a service, with the mounts of the configuration
     #[command(after_help = "\
 The daemon mounts what the configuration lists under [[mounts]] and then serves commands
@@ -356,6 +366,22 @@ pub(crate) struct DeletedArgs {
     /// How many are shown
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// A branch, a snapshot or a time, or BUCKET with or without one behind an @
+    #[arg(value_name = "A")]
+    pub(crate) one: String,
+    /// The same
+    #[arg(value_name = "B")]
+    pub(crate) other: String,
+    /// Only what is there or below it: a path inside a mounted folder, or BUCKET:PATH
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// Leave out the lines of text
+    #[arg(long)]
+    pub(crate) stat: bool,
 }
 
 /// Which version is meant.

@@ -5,6 +5,7 @@ pub(crate) mod bucket;
 pub(crate) mod cat;
 pub(crate) mod conflicts;
 pub(crate) mod deleted;
+pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod import;
@@ -48,6 +49,7 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<cat::Cat>();
     routes.add::<restore::Restore>();
     routes.add::<deleted::Deleted>();
+    routes.add::<diff::Diff>();
     routes.add::<import::Import>();
     routes.add::<export::Export>();
     routes.add::<verify::Verify>();

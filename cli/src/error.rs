@@ -81,6 +81,8 @@ pub(crate) enum CliError {
     NoSuchPath { bucket: String, path: String, nearest: Option<String> },
     #[error("'{path}' in bucket '{bucket}' is no directory")]
     NotADirectory { bucket: String, path: String },
+    #[error("'{one}' and '{other}' are two buckets: they have nothing in common")]
+    DiffBuckets { one: String, other: String },
     #[error("something else is at '{path}' in bucket '{bucket}'")]
     RestoreTaken { bucket: String, path: String },
     #[error("'{path}' in bucket '{bucket}' is there as it is")]
@@ -171,6 +173,7 @@ impl CliError {
             | Self::Target(_)
             | Self::Moment(_)
             | Self::NotRemoved { .. }
+            | Self::DiffBuckets { .. }
             | Self::ParentInPath { .. }
             | Self::BadName { .. }
             | Self::NamelessMount { .. } => Exit::Usage,

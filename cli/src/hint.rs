@@ -48,6 +48,9 @@ impl CliError {
             Self::NoDataDir { .. } => {
                 "`tesfs mount DIR` makes one, with its first bucket".to_owned()
             }
+            Self::DiffBuckets { .. } => {
+                "compare branches, snapshots or times of one bucket".to_owned()
+            }
             Self::RestoreTaken { .. } => "`--to PATH` brings it back to another place".to_owned(),
             Self::NotRemoved { bucket, path } => format!(
                 "say which version with --version (`tesfs log {bucket}:{path}` lists them) or --at \

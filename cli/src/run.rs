@@ -11,7 +11,7 @@ use crate::{
         branch::{self, Changed, Kind},
         bucket, cat,
         conflicts::{self, Keep},
-        deleted, export, gc, import, log, man,
+        deleted, diff, export, gc, import, log, man,
         merge::{Merge, Side},
         operation, restore, settings, status, story, umount, verify,
     },
@@ -70,6 +70,12 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
             let target = optional_target(&session, args.path.as_deref())?;
             let place = session.context()?;
             session.ask(deleted::Deleted { target, place, limit: args.limit }, false)
+        }
+        Command::Diff(args) => {
+            let target = optional_target(&session, args.path.as_deref())?;
+            let (one, other) = (Said::new(&args.one), Said::new(&args.other));
+            let place = session.context()?;
+            session.ask(diff::Diff { one, other, target, place, stat: args.stat }, false)
         }
         Command::Bucket(command) => bucket(&mut session, command),
         Command::Branch(command) => branch(&mut session, command),
@@ -214,6 +220,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::Cat(_) => "cat",
         Command::Restore(_) => "restore",
         Command::Deleted(_) => "deleted",
+        Command::Diff(_) => "diff",
         Command::Daemon => "daemon",
         Command::Bucket(_) => "bucket",
         Command::Branch(_) => "branch",

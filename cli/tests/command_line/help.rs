@@ -5,7 +5,7 @@ use crate::bench::Bench;
 #[test]
 fn the_help_of_every_command_is_as_reviewed() {
     let bench = Bench::new();
-    let commands: [&[&str]; 23] = [
+    let commands: [&[&str]; 24] = [
         &["--help"],
         &["mount", "--help"],
         &["umount", "--help"],
@@ -14,6 +14,7 @@ fn the_help_of_every_command_is_as_reviewed() {
         &["cat", "--help"],
         &["restore", "--help"],
         &["deleted", "--help"],
+        &["diff", "--help"],
         &["daemon", "--help"],
         &["bucket", "--help"],
         &["bucket", "create", "--help"],

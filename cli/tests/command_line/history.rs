@@ -208,3 +208,30 @@ fn a_hash_that_begins_several_versions_is_refused_with_them() {
         bench.refused(2, &["cat", path, "--version", "0f4c"])
     );
 }
+
+#[test]
+fn two_states_are_compared_line_by_line_or_by_size_and_hash() {
+    let bench = bench();
+    bench.write("src/letters/lines.txt", "one\ntwo\nthree\n");
+    bench.write("src/letters/raw.bin", b"\xff\x00\x01");
+    bench.ok(&["import", "src", "notes:"]);
+    bench.ok(&["branch", "create", "try"]);
+    bench.write("src/letters/lines.txt", "one\n2\nthree\n");
+    bench.write("src/letters/raw.bin", b"\xff\x00\x02\x03");
+    bench.write("src/new.txt", "new\n");
+    bench.ok(&["import", "src", "notes@try:"]);
+    insta::assert_snapshot!("diff_branches", bench.ok(&["diff", "main", "try"]));
+    insta::assert_snapshot!("diff_stat", bench.ok(&["diff", "notes", "notes@try", "--stat"]));
+    insta::assert_snapshot!("diff_back", bench.ok(&["diff", "try", "main", "notes:new.txt"]));
+    let same = bench.ok(&["diff", "main", "now", "notes:letters"]);
+    assert!(same.starts_with("nothing differs between notes and notes@20"), "{same}");
+}
+
+#[test]
+fn states_that_can_not_be_compared_are_refused() {
+    let bench = bench();
+    bench.ok(&["bucket", "create", "photos"]);
+    insta::assert_snapshot!("diff_buckets", bench.refused(2, &["diff", "notes", "photos"]));
+    let unknown = bench.refused(3, &["diff", "main", "tyr", "--bucket", "notes"]);
+    insta::assert_snapshot!("diff_unknown", unknown);
+}

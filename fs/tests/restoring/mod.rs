@@ -16,7 +16,7 @@ use crate::node::{LARGE, Node, USER, name, pattern};
 /// Begins another operation; returns the branch as it was until then.
 fn pass(node: &Node) -> View {
     node.clock.advance(Duration::from_secs(3));
-    let was = node.vfs.view().at(Hlc::last_of(node.clock.now_ns()));
+    let was = node.vfs.view().at(Hlc::last_of_unix_ns(node.clock.now_ns()));
     node.clock.advance(Duration::from_secs(3));
     was
 }
