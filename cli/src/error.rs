@@ -184,12 +184,7 @@ impl CliError {
                 _ => Exit::Refused,
             },
             Self::Lock(LockError::Held { .. }) => Exit::Refused,
-            Self::Open(err) => match err {
-                OpenError::FromTheFuture { .. } => Exit::Refused,
-                OpenError::NotADatabase { .. } | OpenError::Damaged { .. } => Exit::Damaged,
-                OpenError::Database { source, .. } if source.is_full() => Exit::Unavailable,
-                _ => Exit::Failure,
-            },
+            Self::Open(err) => open_exit(err),
             Self::Bucket(err) => bucket_exit(err),
             Self::Settings(err) => settings_exit(err),
             Self::Shown(err) => err.exit(),
@@ -241,6 +236,15 @@ impl CliError {
             | Self::Start { .. }
             | Self::BackgroundEnded => Exit::Failure,
         }
+    }
+}
+
+fn open_exit(err: &OpenError) -> Exit {
+    match err {
+        OpenError::FromTheFuture { .. } => Exit::Refused,
+        OpenError::NotADatabase { .. } | OpenError::Damaged { .. } => Exit::Damaged,
+        OpenError::Database { source, .. } if source.is_full() => Exit::Unavailable,
+        _ => Exit::Failure,
     }
 }
 

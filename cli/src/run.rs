@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{
     args::{
-        BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, MergeArgs, OperationCommand,
-        SnapshotCommand, WhichFlags,
+        BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, DiffArgs, MergeArgs,
+        OperationCommand, RestoreArgs, SnapshotCommand, WhichFlags,
     },
     commands::{
         branch::{self, Changed, Kind},
@@ -61,22 +61,13 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
             session.output.json = false;
             session.ask(cat::Cat { target, which: which(args.which) }, false)
         }
-        Command::Restore(args) => {
-            let target = Target::parse(&args.path, session.in_bucket())?;
-            let to = optional_target(&session, args.to.as_deref())?;
-            session.ask(restore::Restore { target, which: which(args.which), to }, false)
-        }
+        Command::Restore(args) => restore(&mut session, args),
         Command::Deleted(args) => {
             let target = optional_target(&session, args.path.as_deref())?;
             let place = session.context()?;
             session.ask(deleted::Deleted { target, place, limit: args.limit }, false)
         }
-        Command::Diff(args) => {
-            let target = optional_target(&session, args.path.as_deref())?;
-            let (one, other) = (Said::new(&args.one), Said::new(&args.other));
-            let place = session.context()?;
-            session.ask(diff::Diff { one, other, target, place, stat: args.stat }, false)
-        }
+        Command::Diff(args) => diff(&mut session, &args),
         Command::Bucket(command) => bucket(&mut session, command),
         Command::Branch(command) => branch(&mut session, command),
         Command::Snapshot(command) => snapshot(&mut session, command),
@@ -150,6 +141,19 @@ fn snapshot(session: &mut Session, command: SnapshotCommand) -> Result<Exit, Cli
             session.ask(branch::Change { kind, place, name, change: Changed::Abandon }, false)
         }
     }
+}
+
+fn restore(session: &mut Session, args: RestoreArgs) -> Result<Exit, CliError> {
+    let target = Target::parse(&args.path, session.in_bucket())?;
+    let to = optional_target(session, args.to.as_deref())?;
+    session.ask(restore::Restore { target, which: which(args.which), to }, false)
+}
+
+fn diff(session: &mut Session, args: &DiffArgs) -> Result<Exit, CliError> {
+    let target = optional_target(session, args.path.as_deref())?;
+    let (one, other) = (Said::new(&args.one), Said::new(&args.other));
+    let place = session.context()?;
+    session.ask(diff::Diff { one, other, target, place, stat: args.stat }, false)
 }
 
 fn merge(session: &mut Session, args: MergeArgs) -> Result<Exit, CliError> {

@@ -77,7 +77,7 @@ fn a_folder_that_tesfs_shows_already_is_refused_with_the_bucket_in_it() {
     let node = bench.start(Mode::Cached);
     let there = bench.said("keep");
     let hint = format!("`tesfs umount {there}`");
-    let said = format!("bucket 'keep' is mounted at {there}");
+    let said = format!("'keep' is mounted at {there}");
     bench.run(&["mount", "keep"]).refused(4, &said, &hint);
     bench.run(&["bucket", "create", "other"]).ok();
     bench.run(&["mount", "other", "keep"]).refused(4, &said, &hint);

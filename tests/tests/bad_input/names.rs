@@ -27,9 +27,9 @@ fn an_unknown_bucket_is_refused_with_the_nearest_one() {
 #[test]
 fn an_unknown_branch_is_refused_with_the_one_there_is() {
     let bench = Bench::with_bucket();
-    let message = "bucket 'keep' has no branch 'mian'";
-    bench.run(&["mount", "keep@mian", "folder"]).refused(3, message, "`main`");
-    bench.run(&["export", "keep@mian:", "back"]).refused(3, message, "`main`");
+    let message = "bucket 'keep' has no branch or snapshot 'mian'";
+    bench.run(&["mount", "keep@mian", "folder"]).refused(3, message, "did you mean 'main'?");
+    bench.run(&["export", "keep@mian:", "back"]).refused(3, message, "did you mean 'main'?");
     bench.nothing_is_lost();
 }
 

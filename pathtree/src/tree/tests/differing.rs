@@ -45,7 +45,7 @@ fn a_moved_directory_is_one_difference_and_a_replaced_file_is_one() {
     scratch.written(top, "a", 1);
     scratch.written(scratch.root, "saved", 2);
     scratch.pass(10);
-    let before = scratch.view.at(Hlc::last_of(scratch.clock.now_ns()));
+    let before = scratch.view.at(Hlc::last_of_unix_ns(scratch.clock.now_ns()));
     scratch.pass(10);
     scratch.begin();
     scratch.rename((scratch.root, "d"), (scratch.root, "e")).unwrap();
@@ -61,7 +61,7 @@ fn what_was_changed_and_changed_back_is_no_difference() {
     let scratch = Scratch::new();
     scratch.written(scratch.root, "a", 1);
     scratch.pass(10);
-    let before = scratch.view.at(Hlc::last_of(scratch.clock.now_ns()));
+    let before = scratch.view.at(Hlc::last_of_unix_ns(scratch.clock.now_ns()));
     scratch.pass(10);
     scratch.begin();
     scratch.rename((scratch.root, "a"), (scratch.root, "b")).unwrap();
