@@ -60,7 +60,13 @@ impl Shared {
 
     /// Returns for how long the attributes of a node hold. Where the kernel writes by itself they
     /// do not: stores through a mapping change them without anybody's being told.
+    ///
+    /// Those of a fresh node never do. A name that leads to it gives its number for st_ino, and that
+    /// would show where one thread looks the name up while another uses attributes that still hold.
     pub(super) fn attributes_hold(&self, ino: Ino, node: NodeId) -> Duration {
+        if node.is_fresh() {
+            return Duration::ZERO;
+        }
         let is_line = self.nodes.lock().is_line(ino, node);
         let is_written = is_line && self.ways.is_bound(node);
         if is_written { Duration::ZERO } else { self.hold_in(ino) }
@@ -204,11 +210,7 @@ impl Shared {
         found: &Attributes,
     ) -> Result<(Duration, Duration, FileAttr), FsError> {
         let entry_holds = if lead.is_lasting { LASTING } else { Duration::ZERO };
-        let attributes_hold = if lead.node.is_fresh() {
-            Duration::ZERO
-        } else {
-            self.attributes_hold(found.ino, lead.node)
-        };
+        let attributes_hold = self.attributes_hold(found.ino, lead.node);
         let shown = match &lead.pinned {
             Some(file) => self.attributes_of(found.ino, Some(file))?,
             None => *found,

@@ -1,0 +1,127 @@
+//! What can be typed about branches, snapshots, merges and operations.
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BranchCommand {
+    /// Make a branch
+    Create {
+        /// At most 64 bytes, without / : @ and not beginning with a dot or a dash
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What it begins with [default: what the folder shows, else main]
+        #[arg(long, value_name = "BRANCH|SNAPSHOT|@TIME")]
+        from: Option<String>,
+    },
+    /// List the branches
+    #[command(visible_alias = "ls")]
+    List {
+        /// List abandoned ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Give a branch another name; its mounts go on
+    Rename {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(value_name = "NEW")]
+        new: String,
+    },
+    /// End a branch; it can be restored
+    Abandon {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Bring an abandoned branch back
+    Restore {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Keep what is shown now under a name
+    Create {
+        /// At most 64 bytes, without / : @ and not beginning with a dot or a dash
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What to keep [default: what the folder shows, else main]
+        #[arg(long, value_name = "BRANCH|SNAPSHOT|@TIME")]
+        from: Option<String>,
+    },
+    /// List the snapshots
+    #[command(visible_alias = "ls")]
+    List {
+        /// List removed ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Remove a snapshot
+    Remove {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MergeArgs {
+    /// What to take changes from
+    #[arg(value_name = "BRANCH|SNAPSHOT", required_unless_present = "abort")]
+    pub(crate) from: Option<String>,
+    /// The branch to change [default: what the folder shows, else main]
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) into: Option<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where both sides changed something, keep what is here
+    #[arg(long, conflicts_with = "theirs")]
+    pub(crate) ours: bool,
+    /// Where both sides changed something, take what comes
+    #[arg(long)]
+    pub(crate) theirs: bool,
+    /// Take back the last operation: the same as `tesfs undo`
+    #[arg(long, conflicts_with_all = ["from", "into", "dry_run", "ours", "theirs"])]
+    pub(crate) abort: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConflictsCommand {
+    /// List what is not decided
+    #[command(visible_alias = "ls")]
+    List,
+    /// Decide one
+    Resolve {
+        /// As `tesfs conflicts list` shows it
+        #[arg(value_name = "NUMBER")]
+        number: i64,
+        #[command(flatten)]
+        keep: KeepFlags,
+    },
+}
+
+/// Which side of a conflict is kept.
+#[derive(Args, Clone, Copy, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeepFlags {
+    /// Keep what shows
+    #[arg(long)]
+    pub(crate) ours: bool,
+    /// Let the other side show
+    #[arg(long)]
+    pub(crate) theirs: bool,
+    /// Keep both, the other side under a name of its own
+    #[arg(long)]
+    pub(crate) both: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationCommand {
+    /// List what was done, newest first
+    Log {
+        /// As many at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
+}
