@@ -39,6 +39,7 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<conflicts::List>();
     routes.add::<conflicts::Resolve>();
     routes.add::<operation::Log>();
+    routes.add::<operation::Describe>();
     routes.add::<operation::PutBack>();
     routes.add::<mount::Mount>();
     routes.add::<mount::Wait>();

@@ -239,7 +239,11 @@ pub(crate) fn grouped(count: u64) -> String {
 
 /// `1 file`, `2 files`.
 pub(crate) fn plural(count: u64, noun: &str) -> String {
-    let end = if count == 1 { "" } else { "s" };
+    let end = match count {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
     let noun = match noun.strip_suffix('y') {
         Some(stem) if count != 1 => format!("{stem}ies"),
         _ => format!("{noun}{end}"),

@@ -73,10 +73,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Snapshot(command) => snapshot(&mut session, command),
         Command::Merge(args) => merge(&mut session, args),
         Command::Conflicts(command) => decide(&mut session, &command),
-        Command::Op(OperationCommand::Log { limit }) => {
-            let place = session.context()?;
-            session.ask(operation::Log { place, limit }, false)
-        }
+        Command::Op(command) => operation(&mut session, command),
         Command::Undo { operation } => put_back(&mut session, operation, false),
         Command::Redo { operation } => put_back(&mut session, operation, true),
         Command::Import(args) => {
@@ -182,6 +179,16 @@ fn decide(session: &mut Session, command: &ConflictsCommand) -> Result<Exit, Cli
                 _ => Keep::Both,
             };
             session.ask(conflicts::Resolve { place, number: *number, keep }, false)
+        }
+    }
+}
+
+fn operation(session: &mut Session, command: OperationCommand) -> Result<Exit, CliError> {
+    let place = session.context()?;
+    match command {
+        OperationCommand::Log { limit } => session.ask(operation::Log { place, limit }, false),
+        OperationCommand::Show { operation, limit } => {
+            session.ask(operation::Describe { place, operation, limit }, false)
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) use self::edge::create_root;
 pub use self::{
     apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
-    conflict::{Conflict, ConflictKind, conflicts, keep_as_conflict},
+    conflict::{Conflict, ConflictKind, conflict_count, conflicts, keep_as_conflict},
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
     diff::{Difference, Side, differences},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},

@@ -124,4 +124,13 @@ pub(crate) enum OperationCommand {
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
     },
+    /// Show what one of them did
+    Show {
+        /// As `tesfs op log` shows it; its first characters are enough
+        #[arg(value_name = "OPERATION")]
+        operation: String,
+        /// As many things at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tesfs_pathtree::{
+    branch,
     bucket::{self, Bucket},
     tree::{self, View},
 };
@@ -38,13 +39,28 @@ pub(crate) struct BucketInfo {
     pub(crate) past_versions: u64,
     /// Their bytes, each version counted whole.
     pub(crate) past_bytes: u64,
+    /// Branches in use, `main` included.
+    pub(crate) branches: u64,
+    pub(crate) snapshots: u64,
+    /// What is not decided, on all branches.
+    pub(crate) conflicts: u64,
     pub(crate) mounted_at: Option<WirePath>,
 }
 
 impl BucketInfo {
     pub(crate) fn of(node: &Node, bucket: &Bucket) -> Result<Self, CliError> {
         let stats = node.db().read(|conn| tree::stats(conn, &View::main(bucket)))?;
+        let branches = node.db().read(|conn| branch::list(conn, bucket))?;
+        let used: Vec<_> = branches.iter().filter(|one| one.abandoned_ns.is_none()).collect();
+        let snapshots = used.iter().filter(|one| one.frozen).count();
+        let mut conflicts = 0;
+        for one in &used {
+            conflicts += node.db().read(|conn| tree::conflict_count(conn, one.number))?;
+        }
         Ok(Self {
+            branches: (used.len() - snapshots) as u64,
+            snapshots: snapshots as u64,
+            conflicts,
             name: bucket.name.clone(),
             id: bucket.id.to_string(),
             created: Moment(bucket.created_ns),
@@ -176,6 +192,11 @@ impl BucketInfo {
             plural(self.directories, "directory"),
             bytes(self.bytes)
         );
+        let mut branches =
+            format!("{}, {}", plural(self.branches, "branch"), plural(self.snapshots, "snapshot"));
+        if self.conflicts > 0 {
+            branches.push_str(&format!(", {}", plural(self.conflicts, "conflict")));
+        }
         let history = format!(
             "{}, {}",
             plural(self.past_versions, "earlier version"),
@@ -188,6 +209,7 @@ impl BucketInfo {
             ("mounted at", mounted),
             ("content", content),
             ("history", history),
+            ("branches", branches),
         ]
         .map(|(label, value)| format!("{label:<12}{value}"))
         .join("\n")

@@ -316,12 +316,9 @@ impl Folder<'_> {
 
     fn tell(&self, of: Gathered) -> Result<OperationEntry, CliError> {
         let Gathered { newest, mut events, order } = of;
-        // That a file was removed because another took its name is that other's story.
-        let replaced: HashSet<Ino> =
-            events.values().flatten().filter_map(|event| event.replaces).collect();
-        let told = order.iter().filter_map(|row| events.remove(row).flatten());
-        let told = told.filter(|event| event.is.is_some() || !replaced.contains(&event.ino));
-        let mut entries: Vec<Entry> = told.map(|event| entry(&event)).collect();
+        let told: Vec<Event> =
+            order.iter().filter_map(|row| events.remove(row).flatten()).collect();
+        let mut entries = entries(&told);
         // As the operation did them.
         entries.reverse();
         Ok(OperationEntry {
@@ -334,11 +331,23 @@ impl Folder<'_> {
     }
 }
 
+/// Tells what an operation did, event by event.
+pub(super) fn entries(events: &[Event]) -> Vec<Entry> {
+    // That a file was removed because another took its name is that other's story.
+    let replaced: HashSet<Ino> = events.iter().filter_map(|event| event.replaces).collect();
+    let told = events.iter().filter(|event| event.is.is_some() || !replaced.contains(&event.ino));
+    told.map(entry).collect()
+}
+
 fn entry(event: &Event) -> Entry {
     let place = event.is.as_ref().or(event.was.as_ref());
     Entry {
         changed: changed(event),
-        path: place.map_or_else(String::new, |place| join(&place.names)),
+        path: match place {
+            Some(place) if place.names.is_empty() => "/".to_owned(),
+            Some(place) => join(&place.names),
+            None => String::new(),
+        },
         directory: FileKind::of_mode(event.mode & S_IFMT) == FileKind::Directory,
         bytes: event.size,
     }
@@ -383,6 +392,16 @@ impl FileLog {
     }
 }
 
+impl Entry {
+    /// One line for people.
+    pub(super) fn line(&self) -> String {
+        let Self { changed, path, directory, bytes: size } = self;
+        let end = if *directory && !path.ends_with('/') { "/" } else { "" };
+        let size = if *directory { String::new() } else { format!("  {}", bytes(*size)) };
+        format!("  {path}{end}{size}  {}", changed.join(", "))
+    }
+}
+
 impl FolderLog {
     fn show(&self) -> String {
         let mut lines = Vec::new();
@@ -392,10 +411,8 @@ impl FolderLog {
             }
             let OperationEntry { when, branch, who, count, entries } = operation;
             lines.push(format!("{when}  {} on {branch}", who.shown()));
-            for Entry { changed, path, directory, bytes: size } in entries {
-                let end = if *directory && !path.ends_with('/') { "/" } else { "" };
-                let size = if *directory { String::new() } else { format!("  {}", bytes(*size)) };
-                lines.push(format!("  {path}{end}{size}  {}", changed.join(", ")));
+            for entry in entries {
+                lines.push(entry.line());
             }
             if let Some(left) = count.checked_sub(entries.len()).filter(|left| *left > 0) {
                 lines.push(format!("  and {left} more"));

@@ -1,14 +1,17 @@
 //! The operation log, undo and redo.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tesfs_pathtree::{
-    OperationId,
-    tree::{self, Operation},
+    Ino, OperationId,
+    tree::{self, Event, Log as TreeLog, Operation, View},
 };
 
-use super::merge::{AppliedInfo, writable};
+use super::{
+    log::{Entry, entries},
+    merge::{AppliedInfo, writable},
+};
 use crate::{
     control::Request,
     error::CliError,
@@ -105,6 +108,103 @@ impl Request for Log {
         let operations = found.iter().map(OperationInfo::of).collect();
         Ok(LogAnswer { branch: shown.branch.name, operations })
     }
+}
+
+/// Shows what one operation did.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Describe {
+    pub(crate) place: Context,
+    /// As the log shows it.
+    pub(crate) operation: String,
+    /// As many entries at most.
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Described {
+    pub(crate) branch: String,
+    pub(crate) operation: OperationInfo,
+    /// In the order in which they were changed last.
+    pub(crate) entries: Vec<Entry>,
+    /// Further ones that are not told.
+    pub(crate) left: usize,
+}
+
+impl Show for Described {
+    fn show(&self) -> String {
+        let OperationInfo { id, began, who, what, .. } = &self.operation;
+        let mut lines = vec![format!("{id}  {began}  {what}, by {who} on {}", self.branch)];
+        if let Some(undoes) = &self.operation.undoes {
+            lines.push(format!("takes back {undoes}"));
+        }
+        if let Some(by) = &self.operation.undone_by {
+            lines.push(format!("was taken back by {by}"));
+        }
+        lines.extend(self.entries.iter().map(Entry::line));
+        if self.left > 0 {
+            lines.push(format!("  and {} more; --limit tells more", self.left));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Request for Describe {
+    type Answer = Described;
+    const PATH: &'static str = "/v1/operation/show";
+
+    fn run(self, node: &Arc<Node>, progress: &Progress) -> Result<Described, CliError> {
+        let shown = node.here(&self.place)?;
+        let id = node.operation(&shown, &self.operation)?;
+        let view = node.view(&shown)?;
+        let found = node.db().read(|conn| tree::operation(conn, &view, id))?;
+        let Some(found) = found else {
+            return Err(CliError::UnknownOperation { name: self.operation });
+        };
+        let (mut entries, left) = entries_of(node, &view, id, self.limit, progress)?;
+        entries.reverse();
+        let operation = OperationInfo::of(&found);
+        Ok(Described { branch: shown.branch.name, operation, entries, left })
+    }
+}
+
+/// What an operation did, newest first, and how many further things.
+fn entries_of(
+    node: &Node,
+    view: &View,
+    id: OperationId,
+    limit: usize,
+    progress: &Progress,
+) -> Result<(Vec<Entry>, usize), CliError> {
+    node.db().read(|conn| {
+        let mut log = TreeLog::new(conn, view);
+        let mut events: HashMap<Ino, Option<Event>> = HashMap::new();
+        let mut order = Vec::new();
+        while let Some(logged) = log.next() {
+            progress.go_on()?;
+            let logged = logged?;
+            // Nothing of an operation is older than its id.
+            if logged.stamp.hlc.0 < id.0.cast_unsigned() {
+                break;
+            }
+            if logged.operation != id {
+                continue;
+            }
+            match events.get_mut(&logged.row) {
+                Some(Some(event)) => log.extend(event, logged)?,
+                Some(None) => {}
+                None => {
+                    let is_told = order.len() < limit;
+                    let event = if is_told { log.event(logged)? } else { None };
+                    events.insert(logged.row, event);
+                    order.push(logged.row);
+                }
+            }
+        }
+        let told: Vec<Event> =
+            order.iter().filter_map(|row| events.remove(row).flatten()).collect();
+        let left = order.len().saturating_sub(limit);
+        Ok((entries(&told), left))
+    })
 }
 
 /// Undoes or redoes an operation.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustix::fs::statvfs;
 use serde::{Deserialize, Serialize};
 use tesfs_blobs::BlobError;
+use tesfs_pathtree::branch;
 
 use super::bucket::BucketInfo;
 use crate::{
@@ -94,7 +95,7 @@ impl Request for Status {
             bucket: mounted.bucket_name(&known),
             branch: mounted.shown.branch.name.clone(),
             mode: mounted.mode(),
-            read_only: mounted.wish.read_only,
+            read_only: mounted.wish.read_only || mounted.shown.is_past(),
             since: Moment(mounted.since_ns),
             open_files: mounted.open_files() as u64,
         });
@@ -170,8 +171,22 @@ impl Show for StatusAnswer {
             );
         }
         lines.push(String::new());
+        for bucket in self.buckets.iter().filter(|bucket| bucket.conflicts > 0) {
+            let (count, name) = (plural(bucket.conflicts, "conflict"), &bucket.name);
+            lines.push(format!(
+                "{count} in '{name}' to decide: `tesfs conflicts list --bucket {name}`"
+            ));
+        }
         lines.extend(self.care.lines());
         lines.join("\n")
+    }
+}
+
+impl MountInfo {
+    /// Where, and how.
+    fn place(&self) -> String {
+        let read_only = if self.read_only { ", read-only" } else { "" };
+        format!("{} ({}{read_only})", self.dir, self.mode)
     }
 }
 
@@ -181,28 +196,26 @@ impl StatusAnswer {
             return "no buckets yet; `tesfs mount DIR` or `tesfs bucket create NAME` makes one"
                 .to_owned();
         }
-        let rows = self.buckets.iter().map(|bucket| {
-            let mount = self.mounts.iter().find(|mount| mount.bucket == bucket.name);
-            let place = match mount {
-                Some(mount) if mount.read_only => {
-                    format!("{} ({}, read-only)", mount.dir, mount.mode)
-                }
-                Some(mount) => format!("{} ({})", mount.dir, mount.mode),
-                None => "-".to_owned(),
-            };
-            vec![
+        let mut rows = Vec::new();
+        for bucket in &self.buckets {
+            let of_bucket = self.mounts.iter().filter(|mount| mount.bucket == bucket.name);
+            let (main, others): (Vec<_>, Vec<_>) =
+                of_bucket.partition(|mount| mount.branch == branch::MAIN);
+            rows.push(vec![
                 bucket.name.clone(),
                 grouped(bucket.files),
                 bytes(bucket.bytes),
                 grouped(bucket.past_versions),
-                place,
-            ]
-        });
-        table(
-            &["bucket", "files", "size", "earlier versions", "mounted at"],
-            &[1, 2, 3],
-            rows.collect(),
-        )
+                main.first().map_or_else(|| "-".to_owned(), |mount| mount.place()),
+            ]);
+            for mount in main.iter().skip(1).chain(&others) {
+                let shown = format!("{}@{}", bucket.name, mount.branch);
+                let nothing = String::new;
+                rows.push(vec![shown, nothing(), nothing(), nothing(), mount.place()]);
+            }
+        }
+        let header = ["bucket", "files", "size", "earlier versions", "mounted at"];
+        table(&header, &[1, 2, 3], rows)
     }
 }
 

@@ -64,6 +64,8 @@ fn what_both_changed_is_a_conflict_until_somebody_decides() {
         import(&bench, "photos", "ours\n");
         let ran = bench.run(&["merge", "try"]);
         assert_eq!(ran.code, 6, "{}", ran.out);
+        let said = bench.ok(&["status"]);
+        assert!(said.contains("1 conflict in 'photos' to decide"), "{said}");
         let listed = bench.json(&["conflicts", "list"]);
         assert_eq!(listed["conflicts"][0]["path"], "a.txt");
         let number = listed["conflicts"][0]["number"].to_string();
@@ -98,6 +100,23 @@ fn an_operation_is_undone_by_the_name_that_the_log_shows() {
     assert_eq!(bench.json(&["bucket", "show", "photos"])["files"], 0);
     let said = bench.refused(4, &["undo", &import]);
     assert!(said.contains("was undone by"), "{said}");
+}
+
+#[test]
+fn an_operation_tells_what_it_did() {
+    let bench = bench();
+    bench.ok(&["merge", "try"]);
+    let log = bench.json(&["op", "log"]);
+    let merge = log["operations"][0]["id"].as_str().unwrap().to_owned();
+    let shown = bench.json(&["op", "show", &merge[..6]]);
+    assert_eq!(shown["operation"]["what"], "merge try");
+    let entries = shown["entries"].as_array().unwrap();
+    let text = entries.iter().find(|entry| entry["path"] == "a.txt").unwrap();
+    assert_eq!(text["changed"][0], "content");
+    assert_eq!(shown["left"], 0);
+    let said = bench.ok(&["op", "show", &merge]);
+    assert!(said.contains("merge try, by uid") && said.contains("a.txt"), "{said}");
+    assert!(bench.refused(3, &["op", "show", "zzz"]).contains("op log"));
 }
 
 #[test]

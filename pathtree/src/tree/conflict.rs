@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     db::{DbError, Doing as _, Tx},
-    id::{ActorNumber, BlobNumber, Hlc, Ino, OperationId, Stamp},
+    id::{ActorNumber, BlobNumber, BranchNumber, Hlc, Ino, OperationId, Stamp},
     name::Name,
 };
 
@@ -140,6 +140,18 @@ pub fn conflicts(conn: &Connection, view: &View) -> Result<Vec<Conflict>, DbErro
     )
     .and_then(|mut stmt| stmt.query_map([view.branch], read)?.collect())
     .doing("listing conflicts")
+}
+
+/// Counts the open conflicts of a branch.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn conflict_count(conn: &Connection, branch: BranchNumber) -> Result<u64, DbError> {
+    conn.prepare_cached("SELECT count(*) FROM conflicts WHERE branch = ?1 AND resolved IS NULL")
+        .and_then(|mut stmt| stmt.query_row([branch], |row| row.get::<_, i64>(0)))
+        .map(i64::cast_unsigned)
+        .doing("counting conflicts")
 }
 
 /// Notes that a conflict was decided; its side stays in history.

@@ -198,6 +198,7 @@ fn decide(db: &Db, bucket: &Bucket, branch: &View) {
     db.write(|tx| tree::undo(tx, branch, None, "uid 1000", &bytes)).unwrap();
     db.write(|tx| tree::merge(tx, &what, &bytes)).unwrap();
     let open = db.read(|conn| tree::conflicts(conn, branch)).unwrap();
+    assert_eq!(db.read(|conn| tree::conflict_count(conn, branch.branch)).unwrap(), 1);
     operation(db, branch, |tx, operation, _| {
         tree::resolve(tx, branch, operation, &open[0], Resolution::Both)?;
         Ok(())
