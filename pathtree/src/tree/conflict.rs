@@ -4,9 +4,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use super::{
     View,
+    inode::edge,
     row::{Row, row},
 };
 use crate::{
+    conflict_name::conflict_name,
     db::{DbError, Doing as _, Tx},
     id::{ActorNumber, BlobNumber, BranchNumber, Hlc, Ino, OperationId, Stamp},
     name::Name,
@@ -177,8 +179,26 @@ pub(super) fn void_conflicts(
     Ok(())
 }
 
+/// Returns the first conflict name of what was born or written at `by` that is free in a directory.
+pub(super) fn free_conflict_name(
+    conn: &Connection,
+    view: &View,
+    (parent, name): (Ino, &Name),
+    by: Stamp,
+) -> Result<Name, DbError> {
+    let actor = actor_of(conn, by.actor)?;
+    let mut attempt = 1;
+    loop {
+        let aside = conflict_name(name, by.hlc, &actor, attempt);
+        if edge(conn, view, parent, &aside)?.is_none() {
+            return Ok(aside);
+        }
+        attempt += 1;
+    }
+}
+
 /// Returns the 16 bytes that an actor's number stands for.
-pub(super) fn actor_of(conn: &Connection, actor: ActorNumber) -> Result<[u8; 16], DbError> {
+fn actor_of(conn: &Connection, actor: ActorNumber) -> Result<[u8; 16], DbError> {
     let found: Option<[u8; 16]> = conn
         .prepare_cached("SELECT actor FROM actors WHERE number = ?1")
         .and_then(|mut stmt| stmt.query_row([actor], |row| row.get(0)).optional())

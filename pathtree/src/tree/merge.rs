@@ -76,7 +76,7 @@ pub fn merge(tx: &Tx<'_>, merge: &Merge<'_>, bytes: &Bytes<'_>) -> Result<Applie
     let theirs = knowledge(tx, from.branch, through)?;
     let base = base_of(tx, &ours, &theirs)?;
     let deltas = deltas(tx, (from, base.as_ref()), (&ours, &theirs))?;
-    if deltas.is_empty() && ours.contains_key(&from.branch) {
+    if deltas.is_empty() {
         return Ok(Applied::default());
     }
     let new = NewOperation { who: merge.who, what: merge.what };

@@ -2,14 +2,13 @@
 
 use super::{
     Conflict, ConflictKind, NewContent, NewInode, TreeError, View,
-    conflict::{actor_of, mark_resolved},
+    conflict::{free_conflict_name, mark_resolved},
     create,
     edge::require_inode,
     inode::edge,
     names, publish, rename,
 };
 use crate::{
-    conflict_name::conflict_name,
     db::Tx,
     id::{BlobNumber, Ino, OperationId},
 };
@@ -73,15 +72,7 @@ fn beside(
     let shows = require_inode(tx, view, conflict.ino)?;
     let all = names(tx, view, conflict.ino)?;
     let (parent, name) = all.first().cloned().ok_or(TreeError::InodeGone(conflict.ino))?;
-    let actor = actor_of(tx, conflict.version.actor)?;
-    let mut attempt = 1;
-    let aside = loop {
-        let aside = conflict_name(&name, conflict.version.hlc, &actor, attempt);
-        if edge(tx, view, parent, &aside)?.is_none() {
-            break aside;
-        }
-        attempt += 1;
-    };
+    let aside = free_conflict_name(tx, view, (parent, &name), conflict.version)?;
     let parent = require_inode(tx, view, parent)?;
     let (uid, gid) = (shows.attr.uid, shows.attr.gid);
     let new = NewInode { mode: shows.mode, uid, gid, rdev: 0, symlink: None };

@@ -8,13 +8,12 @@ use std::collections::HashSet;
 
 use super::{Apply, Delta, Favour};
 use crate::{
-    conflict_name::conflict_name,
     id::Ino,
     name::Name,
     tree::{
         Edge, S_IFMT, TreeError,
         change::touch_directory,
-        conflict::{ConflictKind, actor_of},
+        conflict::{ConflictKind, free_conflict_name},
         edge::{Place, hang},
         inode::{edge, has_edges, inode},
         rename::is_below,
@@ -282,17 +281,9 @@ impl Apply<'_, '_> {
 
     /// The name under which the younger of two shows.
     fn free_name(&self, parent: Ino, name: &Name, of: &Row) -> Result<Name, TreeError> {
-        if edge(self.tx, self.view, parent, name)?.is_none() {
-            return Ok(name.clone());
-        }
-        let actor = actor_of(self.tx, of.born.actor)?;
-        let mut attempt = 1;
-        loop {
-            let aside = conflict_name(name, of.born.hlc, &actor, attempt);
-            if edge(self.tx, self.view, parent, &aside)?.is_none() {
-                return Ok(aside);
-            }
-            attempt += 1;
+        match edge(self.tx, self.view, parent, name)? {
+            None => Ok(name.clone()),
+            Some(_) => Ok(free_conflict_name(self.tx, self.view, (parent, name), of.born)?),
         }
     }
 

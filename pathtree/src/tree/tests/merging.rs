@@ -271,6 +271,15 @@ fn a_merge_that_was_undone_can_be_done_again() {
 }
 
 #[test]
+fn a_merge_without_changes_is_no_operation_that_undo_would_meet() {
+    let (scratch, directory, file, fork) = forked();
+    scratch.unlink(directory, "a.txt").unwrap();
+    assert!(scratch.merge(&fork, Favour::Newest).unwrap().is_nothing());
+    scratch.undo(None).unwrap();
+    assert_eq!(scratch.lookup(directory, "a.txt"), Some(file));
+}
+
+#[test]
 fn a_branch_is_not_merged_into_itself() {
     let (scratch, ..) = forked();
     let itself = scratch.view.clone();
