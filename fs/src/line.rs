@@ -81,6 +81,8 @@ pub(crate) struct PendingTimes {
     pub(crate) atime_ns: Option<i64>,
     /// The modification time, and the draft's stamp for which it holds, where there is a draft.
     pub(crate) mtime: Option<(i64, Option<FileStamp>)>,
+    /// When the last of them was set.
+    pub(crate) changed_ns: Option<i64>,
 }
 
 impl Line {
@@ -160,10 +162,10 @@ impl LineState {
         Ok(stamp.filter(|_| is_dirty).map(|stamp| stamp.mtime_ns))
     }
 
-    /// Returns when the draft's file last changed in any way.
-    pub(crate) fn draft_ctime_ns(&self) -> Result<Option<i64>, FsError> {
+    /// Returns when the draft's file, or a time of it, was last changed.
+    pub(crate) fn ctime_ns(&self) -> Result<Option<i64>, FsError> {
         let stamp = self.draft.as_ref().map(Draft::stamp).transpose()?;
-        Ok(stamp.map(|stamp| stamp.ctime_ns))
+        Ok(stamp.map(|stamp| stamp.ctime_ns).max(self.times.changed_ns))
     }
 
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {

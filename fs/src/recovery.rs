@@ -185,7 +185,7 @@ fn recover_draft(
         } else {
             None
         };
-        let content = NewContent { size, blob, mtime_ns };
+        let content = NewContent { size, blob, mtime_ns, ctime_ns: None };
         tree::publish(tx, view, operation, record.ino, &content, None)?;
         Ok::<_, FsError>(true)
     })?;

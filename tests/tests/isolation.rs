@@ -8,7 +8,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::Write as _,
     os::{
         fd::{AsFd as _, AsRawFd as _},
@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     ptr, slice, thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tesfs_tests::{Mode, Node, NodePlace, close, eventually};
@@ -158,6 +158,30 @@ fn a_close_is_seen_by_every_later_open(mode: Mode) {
             }
         }
     }
+}
+
+/// What stat said before the close holds after it: git takes a file that differs for changed.
+fn a_close_changes_no_attribute(mode: Mode) {
+    let Some(rig) = Rig::start(mode, "still") else { return };
+    for (round, size) in (0_u64..30).flat_map(|round| SIZES.map(|size| (round, size))) {
+        let path = rig.file(&format!("f{}", round % 7));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).unwrap();
+        (&file).write_all(&version(round, size)).unwrap();
+        if round % 3 == 0 {
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(round)).unwrap();
+        }
+        let open = attributes(&file.metadata().unwrap());
+        close(file).unwrap();
+        assert_eq!(attributes(&fs::metadata(&path).unwrap()), open, "after the close");
+        assert_eq!(read_version(&File::open(&path).unwrap(), size, "a read"), round);
+        assert_eq!(attributes(&fs::metadata(&path).unwrap()), open, "after a read");
+    }
+}
+
+fn attributes(of: &Metadata) -> [i64; 8] {
+    let (ino, size) = (of.ino().cast_signed(), of.size().cast_signed());
+    let modes = [i64::from(of.mode()), of.nlink().cast_signed()];
+    [ino, size, modes[0], modes[1], of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec()]
 }
 
 /// Readers, among writers that never stop, only ever see whole versions, and none twice backwards.
@@ -391,6 +415,7 @@ macro_rules! in_both_modes {
 
 in_both_modes!(
     a_close_is_seen_by_every_later_open,
+    a_close_changes_no_attribute,
     readers_among_writers_see_whole_versions,
     all_names_show_the_version_closed_last,
     no_append_is_lost,

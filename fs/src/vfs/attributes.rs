@@ -143,6 +143,7 @@ impl Vfs {
         if let Some(mtime) = change.mtime {
             state.times.mtime = Some((self.time(mtime), stamp));
         }
+        state.times.changed_ns = Some(self.db.clock().now_ns());
         Ok(true)
     }
 
@@ -191,7 +192,7 @@ fn live(inode: &Inode, line: &Line) -> Result<Option<Attributes>, FsError> {
     shown.blocks = blocks_of(shown.size);
     if let Some(mtime_ns) = state.mtime_ns()? {
         shown.mtime_ns = mtime_ns;
-        shown.ctime_ns = shown.ctime_ns.max(state.draft_ctime_ns()?.unwrap_or(mtime_ns));
+        shown.ctime_ns = shown.ctime_ns.max(state.ctime_ns()?.unwrap_or(mtime_ns));
     }
     shown.atime_ns = state.times.atime_ns.unwrap_or(shown.atime_ns);
     Ok(Some(shown))

@@ -263,7 +263,7 @@ impl Asked<'_> {
             self.drafts.borrow_mut().push(draft);
             Some(blob)
         };
-        Ok(Some(NewContent { size, blob, mtime_ns }))
+        Ok(Some(NewContent { size, blob, mtime_ns, ctime_ns: None }))
     }
 
     /// Reads a text; `None` where it is none, or too long.

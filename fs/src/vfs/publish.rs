@@ -118,6 +118,7 @@ impl Vfs {
         }
         self.keep_adopted(state)?;
         let mtime_ns = state.mtime_ns()?.unwrap_or_else(|| self.db.clock().now_ns());
+        let ctime_ns = state.ctime_ns()?;
         // What the kernel writes into the file while its bytes are gathered counts as written
         // after this version; only the daemon itself makes an overlay whole.
         let before = state.draft.as_ref().map(Draft::stamp).transpose()?;
@@ -148,7 +149,7 @@ impl Vfs {
             }
             let own_blob = state.own.and_then(|own| own.blob);
             let blob = store_bytes(&self.store, tx, state, &bytes)?;
-            let content = NewContent { size: bytes.size(), blob, mtime_ns };
+            let content = NewContent { size: bytes.size(), blob, mtime_ns, ctime_ns };
             let own = self.replaceable(tx, state.own, &bytes, blob)?.map(|own| own.version);
             let published = tree::publish(tx, &self.view, operation, line.ino, &content, own)?;
             self.settle_references(tx, blob, own_blob, published.dropped)?;

@@ -231,7 +231,8 @@ impl Work<'_, '_> {
             }
             self.vfs.store.add_reference(self.tx, blob)?;
         }
-        let content = NewContent { size: old.size, blob: old.blob, mtime_ns: old.mtime_ns() };
+        let content =
+            NewContent { size: old.size, blob: old.blob, mtime_ns: old.mtime_ns(), ctime_ns: None };
         let published = tree::publish(self.tx, &self.vfs.view, self.operation, ino, &content, own)?;
         if let Some(dropped) = published.dropped {
             self.vfs.store.drop_reference(self.tx, dropped)?;

@@ -25,6 +25,9 @@ pub struct NewContent {
     pub blob: Option<BlobNumber>,
     /// When they were last written, in Unix nanoseconds.
     pub mtime_ns: i64,
+    /// When their writer's file last changed in any way, which stat showed already; `None` if only
+    /// publishing makes the change.
+    pub ctime_ns: Option<i64>,
 }
 
 /// A version that was just published.
@@ -55,6 +58,8 @@ pub fn publish(
 ) -> Result<Published, TreeError> {
     let old = require_inode(tx, view, ino)?;
     adopt(tx, view, ino)?;
+    // No version is older than its file, by whatever clock that was dated.
+    let ctime_ns = new.ctime_ns.filter(|at_ns| tx.catch_up_with(*at_ns));
     let stamp = tx.next_stamp();
     let in_place = own == Some(old.content) && !is_seen(tx, view, old.content)?;
     let superseded =
@@ -69,7 +74,8 @@ pub fn publish(
     let base = (!in_place).then_some(old.content);
     tx.prepare_cached(
         "UPDATE inodes SET size = ?3, blob = ?4, mtime_ns = ?5, c_since = ?6, c_actor = ?7,
-                           base = iif(?8, base, ?9), base_actor = iif(?8, base_actor, ?10)
+                           base = iif(?8, base, ?9), base_actor = iif(?8, base_actor, ?10),
+                           ctime_ns = max(coalesce(ctime_ns, ?11), ?11)
          WHERE id = ?1 AND branch = ?2",
     )
     .and_then(|mut stmt| {
@@ -84,6 +90,7 @@ pub fn publish(
             in_place,
             base.map(|base| base.hlc),
             base.map(|base| base.actor),
+            ctime_ns,
         ])
     })
     .doing("publishing a version")?;

@@ -73,9 +73,10 @@ impl Inode {
 
     /// Returns when anything of it changed last.
     pub fn ctime_ns(&self) -> i64 {
-        let newest = self.edge.hlc.max(self.attributes.hlc).max(self.content.hlc).unix_ns();
-        let edges_ns = if self.is_directory() { self.content_mtime_ns } else { newest };
-        newest.max(edges_ns).max(self.ctime_cache_ns.unwrap_or(newest))
+        let content_ns = self.ctime_cache_ns.unwrap_or_else(|| self.content.hlc.unix_ns());
+        let edges_ns = if self.is_directory() { self.content_mtime_ns } else { content_ns };
+        let newest = self.edge.hlc.max(self.attributes.hlc);
+        newest.unix_ns().max(content_ns).max(edges_ns)
     }
 
     /// Returns when it was born.

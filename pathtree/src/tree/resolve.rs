@@ -59,7 +59,12 @@ pub fn resolve(
 }
 
 fn content_of(conflict: &Conflict) -> NewContent {
-    NewContent { size: conflict.size, blob: conflict.blob, mtime_ns: conflict.mtime_ns }
+    NewContent {
+        size: conflict.size,
+        blob: conflict.blob,
+        mtime_ns: conflict.mtime_ns,
+        ctime_ns: None,
+    }
 }
 
 /// Makes a file for the other side, next to the one that shows.

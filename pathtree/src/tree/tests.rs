@@ -187,6 +187,7 @@ impl Scratch {
             size: blob.cast_unsigned() * 10,
             blob: Some(BlobNumber(blob)),
             mtime_ns: self.clock.now_ns(),
+            ctime_ns: None,
         };
         self.change(|tx, view, operation| publish(tx, view, operation, ino, &new, own)).unwrap()
     }

@@ -41,7 +41,7 @@ pub(crate) fn new(mode: u32) -> NewInode<'static> {
 }
 
 pub(crate) fn content(blob: i64) -> NewContent {
-    NewContent { size: 10, blob: Some(BlobNumber(blob)), mtime_ns: NOW_NS }
+    NewContent { size: 10, blob: Some(BlobNumber(blob)), mtime_ns: NOW_NS, ctime_ns: None }
 }
 
 pub(crate) fn bucket(db: &Db) -> Bucket {

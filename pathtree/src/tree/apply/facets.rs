@@ -113,6 +113,7 @@ impl Apply<'_, '_> {
             size: content.size.cast_unsigned(),
             blob: content.blob,
             mtime_ns: effective_mtime_ns(theirs),
+            ctime_ns: None,
         };
         publish(self.tx, self.view, self.operation, id, &new, None)?;
         self.done.adopted.extend(content.blob);

@@ -80,7 +80,7 @@ fn a_version_that_somebody_else_superseded_is_no_longer_the_writers_own() {
 fn a_file_can_be_emptied() {
     let scratch = Scratch::new();
     let file = scratch.written(scratch.root, "f", 1);
-    let nothing = NewContent { size: 0, blob: None, mtime_ns: NOW_NS };
+    let nothing = NewContent { size: 0, blob: None, mtime_ns: NOW_NS, ctime_ns: None };
     scratch
         .change(|tx, view, operation| publish(tx, view, operation, file, &nothing, None))
         .unwrap();
@@ -89,9 +89,25 @@ fn a_file_can_be_emptied() {
 }
 
 #[test]
+fn a_version_shows_the_ctime_that_its_writers_file_showed() {
+    let scratch = Scratch::new();
+    let file = scratch.file(scratch.root, "f");
+    // By a finer clock than the tree's, which moves by ticks.
+    let ctime_ns = scratch.clock.now_ns() + 3_456_789;
+    let written = NewContent { size: 0, blob: None, mtime_ns: NOW_NS, ctime_ns: Some(ctime_ns) };
+    let published = scratch
+        .change(|tx, view, operation| publish(tx, view, operation, file, &written, None))
+        .unwrap();
+    assert_eq!(scratch.stat(file).ctime_ns(), ctime_ns);
+    assert!(published.version.hlc.unix_ns() >= ctime_ns, "no version is older than its bytes");
+    let restored = scratch.publish(file, 1, None).version;
+    assert_eq!(scratch.stat(file).ctime_ns(), restored.hlc.unix_ns());
+}
+
+#[test]
 fn what_is_gone_can_not_be_published() {
     let scratch = Scratch::new();
-    let new = NewContent { size: 1, blob: None, mtime_ns: NOW_NS };
+    let new = NewContent { size: 1, blob: None, mtime_ns: NOW_NS, ctime_ns: None };
     let refused = scratch
         .change(|tx, view, operation| publish(tx, view, operation, Ino(999_999), &new, None));
     assert!(matches!(refused, Err(TreeError::InodeGone(_))));
@@ -102,7 +118,7 @@ fn the_largest_sizes_read_back() {
     let scratch = Scratch::new();
     let file = scratch.file(scratch.root, "f");
     let size = i64::MAX.cast_unsigned();
-    let huge = NewContent { size, blob: None, mtime_ns: NOW_NS };
+    let huge = NewContent { size, blob: None, mtime_ns: NOW_NS, ctime_ns: None };
     scratch.change(|tx, view, operation| publish(tx, view, operation, file, &huge, None)).unwrap();
     assert_eq!(scratch.stat(file).size, size);
 }
