@@ -121,6 +121,7 @@ impl Vfs {
             tree::inode(conn, &view, view.root)?.ok_or(TreeError::InodeGone(view.root))?;
             Ok::<_, TreeError>(view)
         })?;
+        let view = view.remembering(&db)?;
         let read_only = options.read_only || branch.frozen || at.is_some();
         let options = VfsOptions { read_only, ..options.clone() };
         let hidden = Hidden::new(db.path(), &view, options.zone.clone());

@@ -95,3 +95,6 @@ CREATE INDEX conflicts_by_branch ON conflicts (branch, id);
 
 -- Used by: which conflicts hold this blob.
 CREATE INDEX conflicts_by_blob ON conflicts (blob) WHERE blob IS NOT NULL;
+
+-- Used by: which directories lost names after a fork.
+CREATE INDEX past_by_end ON past (until, parent) WHERE parent > 0;

@@ -2,6 +2,7 @@
 
 mod check;
 mod error;
+mod lost_names;
 mod migrate;
 mod open;
 pub mod outbox;
@@ -14,7 +15,7 @@ mod writing;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Mutex, OnceLock, PoisonError, TryLockError,
+        Arc, Mutex, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,6 +23,7 @@ use std::{
 
 use rusqlite::Connection;
 
+pub(crate) use self::lost_names::LostNames;
 pub use self::{
     check::CheckDepth,
     error::{Chain, DbError, Doing, OpenError},
@@ -36,7 +38,7 @@ use self::{
 };
 use crate::{
     clock::{Clock, HybridClock},
-    id::ActorNumber,
+    id::{ActorNumber, Hlc},
 };
 
 /// How many commits pass between looks at the size of the write-ahead log.
@@ -106,6 +108,7 @@ pub struct Db {
     is_left_open: AtomicBool,
     room: OnceLock<Room>,
     losses: AtomicU64,
+    lost_names: Arc<LostNames>,
 }
 
 /// How the disk's room is watched for what is [left open](Db::write_ahead).
@@ -136,6 +139,12 @@ impl Db {
     /// Returns this run's actor.
     pub fn actor(&self) -> ActorNumber {
         self.actor
+    }
+
+    /// Returns which directories lost names, as far back as `reading` where that can be.
+    pub(crate) fn lost_names_since(&self, reading: Hlc) -> Result<Arc<LostNames>, DbError> {
+        self.read(|conn| self.lost_names.recall(conn, reading))?;
+        Ok(Arc::clone(&self.lost_names))
     }
 
     /// Returns what is signalled after every commit that changed a tree.
@@ -290,7 +299,7 @@ impl Db {
         let end = self.room_for(writer, end);
         let start = writer.starting_state();
         let open = OpenTransaction::begin(writer, end)?;
-        let tx = Tx::new(&writer.conn, &self.clock, self.actor, &writer.inos, start);
+        let tx = Tx::new(self, &writer.conn, &writer.inos, start);
         let value = change(&tx)?;
         if let Some(unstored) = writer.actor_unstored.as_ref()
             && tx.has_stamped()

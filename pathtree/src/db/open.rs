@@ -8,7 +8,7 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::Path,
     sync::{
-        Mutex, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -16,9 +16,9 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    COMMITS_PER_WAL_CHECK, Db, DbError, DbSettings, Doing as _, OpenError, PAGE_BYTES, Schema,
-    Synchronous, UnstoredActor, WAL_FORCED_FACTOR, Wake, Writer, migrate, outbox, readers::Readers,
-    tx::Reservation,
+    COMMITS_PER_WAL_CHECK, Db, DbError, DbSettings, Doing as _, LostNames, OpenError, PAGE_BYTES,
+    Schema, Synchronous, UnstoredActor, WAL_FORCED_FACTOR, Wake, Writer, migrate, outbox,
+    readers::Readers, tx::Reservation,
 };
 use crate::{
     clock::{Clock, HybridClock},
@@ -28,6 +28,9 @@ use crate::{
 
 /// Statements each connection keeps prepared: more than the crates have.
 const STATEMENTS_CACHED: usize = 256;
+
+/// Directories whose lost names are remembered: some 5 MB.
+const LOST_NAMES_MAX: usize = 100_000;
 
 impl Db {
     /// Opens the database at `path`, creates it if it is not there, and brings its tables up to
@@ -73,6 +76,7 @@ impl Db {
             is_left_open: AtomicBool::new(false),
             room: OnceLock::new(),
             losses: AtomicU64::new(0),
+            lost_names: Arc::new(LostNames::starting(last, LOST_NAMES_MAX)),
         })
     }
 }

@@ -4,10 +4,10 @@ use std::{cell::Cell, ops::Deref};
 
 use rusqlite::Connection;
 
-use super::{DbError, Doing as _, outbox};
+use super::{Db, DbError, Doing as _, LostNames, outbox};
 use crate::{
     clock::HybridClock,
-    id::{ActorNumber, Ino, Stamp},
+    id::{ActorNumber, Hlc, Ino, Stamp},
 };
 
 /// How many inode numbers one update of the node's row reserves.
@@ -41,6 +41,7 @@ impl TxState {
 pub struct Tx<'c> {
     conn: &'c Connection,
     clock: &'c HybridClock,
+    lost_names: &'c LostNames,
     actor: ActorNumber,
     inos: &'c Cell<Reservation>,
     state: Cell<TxState>,
@@ -56,13 +57,13 @@ impl Deref for Tx<'_> {
 
 impl<'c> Tx<'c> {
     pub(super) fn new(
+        db: &'c Db,
         conn: &'c Connection,
-        clock: &'c HybridClock,
-        actor: ActorNumber,
         inos: &'c Cell<Reservation>,
         state: TxState,
     ) -> Self {
-        Self { conn, clock, actor, inos, state: Cell::new(state) }
+        let (clock, lost_names) = (&db.clock, &*db.lost_names);
+        Self { conn, clock, lost_names, actor: db.actor, inos, state: Cell::new(state) }
     }
 
     pub(super) fn into_state(self) -> TxState {
@@ -104,6 +105,11 @@ impl<'c> Tx<'c> {
         reservation.next = Ino(ino.0 + 1);
         self.inos.set(reservation);
         Ok(ino)
+    }
+
+    /// Notes that a name of a directory shows until `until` only.
+    pub(crate) fn note_lost_name(&self, directory: Ino, until: Hlc) {
+        self.lost_names.note(directory, until);
     }
 
     /// Notes that this transaction wrote to `change`.

@@ -142,16 +142,28 @@ pub(super) fn replace(
 ) -> Result<(), DbError> {
     forget(tx, view, old)?;
     if old.stamp != old.born {
-        tx.prepare_cached(
-            "UPDATE past SET until = ?5 WHERE id = ?1 AND branch = ?2 AND facet = ?3 AND until = ?4",
-        )
-        .and_then(|mut stmt| {
-            let facet = old.facet.number();
-            stmt.execute(params![old.row, view.branch, facet, old.stamp.hlc, now.hlc])
-        })
-        .doing("closing the gap that a version leaves")?;
+        let directory = tx
+            .prepare_cached(
+                "UPDATE past SET until = ?5
+                 WHERE id = ?1 AND branch = ?2 AND facet = ?3 AND until = ?4
+                 RETURNING coalesce(parent, 0)",
+            )
+            .and_then(|mut stmt| {
+                let facet = old.facet.number();
+                let key = params![old.row, view.branch, facet, old.stamp.hlc, now.hlc];
+                stmt.query_row(key, |row| row.get(0)).optional()
+            })
+            .doing("closing the gap that a version leaves")?;
+        note_lost_name(tx, old.facet, directory, now);
     }
     Ok(())
+}
+
+/// Remembers that an edge of `directory` is in `past` from `now` on.
+fn note_lost_name(tx: &Tx<'_>, facet: Facet, directory: Option<Ino>, now: Stamp) {
+    if let Some(directory) = directory.filter(|directory| facet == Facet::Edge && directory.0 > 0) {
+        tx.note_lost_name(directory, now.hlc);
+    }
 }
 
 /// Takes one facet of a version out of the log; a row that says nothing any more goes.
@@ -191,13 +203,15 @@ pub(super) fn keep(tx: &Tx<'_>, view: &View, old: FacetVersion, now: Stamp) -> R
             "INSERT INTO past (id, branch, facet, since, actor, until, parent, name, replaces)
              SELECT id, branch, 0, iif(e_since = 0, born, e_since),
                     iif(e_since = 0, born_actor, e_actor), ?3, parent, name, replaces
-             FROM inodes WHERE id = ?1 AND branch = ?2"
+             FROM inodes WHERE id = ?1 AND branch = ?2
+             RETURNING coalesce(parent, 0)"
         }
         Facet::Attributes => {
             "INSERT INTO past (id, branch, facet, since, actor, until, mode, attr)
              SELECT id, branch, 1, iif(a_since = 0, born, a_since),
                     iif(a_since = 0, born_actor, a_actor), ?3, mode, attr
-             FROM inodes WHERE id = ?1 AND branch = ?2"
+             FROM inodes WHERE id = ?1 AND branch = ?2
+             RETURNING coalesce(parent, 0)"
         }
         Facet::Content => {
             "INSERT INTO past (id, branch, facet, since, actor, until,
@@ -205,12 +219,17 @@ pub(super) fn keep(tx: &Tx<'_>, view: &View, old: FacetVersion, now: Stamp) -> R
              SELECT id, branch, 2, iif(c_since = 0, born, c_since),
                     iif(c_since = 0, born_actor, c_actor), ?3,
                     size, blob, mtime_ns, base, base_actor
-             FROM inodes WHERE id = ?1 AND branch = ?2"
+             FROM inodes WHERE id = ?1 AND branch = ?2
+             RETURNING coalesce(parent, 0)"
         }
     };
-    tx.prepare_cached(sql)
-        .and_then(|mut stmt| stmt.execute(params![old.row, view.branch, now.hlc]))
+    let directory = tx
+        .prepare_cached(sql)
+        .and_then(|mut stmt| {
+            stmt.query_row(params![old.row, view.branch, now.hlc], |row| row.get(0)).optional()
+        })
         .doing("keeping a superseded version")?;
+    note_lost_name(tx, old.facet, directory, now);
     Ok(())
 }
 

@@ -184,14 +184,16 @@ pub(super) fn rows_at(
         })
         .doing("looking for edges of a name")?;
     let mut ids: Vec<Ino> = rows.iter().map(|row| row.id).collect();
-    let gone = conn
-        .prepare_cached(
-            "SELECT id, branch, since, until FROM past
-             WHERE parent = ?1 AND name = ?2 AND parent > 0",
-        )
-        .and_then(|mut stmt| collect_shown(view, stmt.query(params![parent, name])?))
-        .doing("looking for past edges of a name")?;
-    ids.extend(gone);
+    if view.may_have_lost(parent) {
+        let gone = conn
+            .prepare_cached(
+                "SELECT id, branch, since, until FROM past
+                 WHERE parent = ?1 AND name = ?2 AND parent > 0",
+            )
+            .and_then(|mut stmt| collect_shown(view, stmt.query(params![parent, name])?))
+            .doing("looking for past edges of a name")?;
+        ids.extend(gone);
+    }
     let mut found = settle(conn, view, &rows, ids)?;
     found.retain(|row| row.hangs_at(parent, name));
     Ok(found)
@@ -226,20 +228,30 @@ pub(super) fn rows_in(conn: &Connection, view: &View, parent: Ino) -> Result<Vec
 /// Returns the one branch of the view's that has ever had edges in a directory, if nothing came or
 /// went there that the view does not show: then its rows are what shows.
 ///
-/// Whatever comes or goes in a directory is noted in the directory's row on that branch.
+/// Whatever comes or goes in a directory is noted in the directory's row on that branch, by the
+/// reading at which it did.
 pub(super) fn untouched_on(
     conn: &Connection,
     view: &View,
     directory: Ino,
 ) -> Result<Option<BranchNumber>, DbError> {
-    let rows = rows_of(conn, directory)?;
-    let mut of_levels = view.levels().iter().filter_map(|level| {
-        rows.iter().find(|row| row.branch == level.branch).map(|row| (level, row))
-    });
-    let (Some((level, row)), None) = (of_levels.next(), of_levels.next()) else {
-        return Ok(None);
-    };
-    Ok(is_older(row, level).then_some(level.branch))
+    conn.prepare_cached("SELECT branch, mtime_ns FROM inodes WHERE id = ?1")
+        .and_then(|mut stmt| {
+            let mut rows = stmt.query([directory])?;
+            let mut found = None;
+            while let Some(row) = rows.next()? {
+                let branch: BranchNumber = row.get(0)?;
+                let Some(depth) = view.depth_of(branch) else { continue };
+                if found.is_some() {
+                    return Ok(None);
+                }
+                let edges_ns: Option<i64> = row.get(1)?;
+                let through_ns = view.levels()[depth].through.unix_ns();
+                found = Some((branch, edges_ns.is_some_and(|at_ns| at_ns <= through_ns)));
+            }
+            Ok(found.and_then(|(branch, is_untouched)| is_untouched.then_some(branch)))
+        })
+        .doing("asking whether a directory is as it was")
 }
 
 /// Returns the rows of every further edge that leads to `ino`, live or not.

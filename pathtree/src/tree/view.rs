@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use crate::{
     bucket::Bucket,
-    db::{DbError, Doing as _},
+    db::{Db, DbError, Doing as _, LostNames},
     id::{BranchNumber, BucketNumber, Hlc, Ino, Stamp},
 };
 
@@ -17,7 +17,7 @@ pub(super) const NOW: Hlc = Hlc(i64::MAX.cast_unsigned());
 ///
 /// It shows the branch's own versions over what its parent showed at the fork, over what the
 /// grandparent showed at that fork, and so on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct View {
     /// The bucket.
     pub bucket: BucketNumber,
@@ -27,6 +27,7 @@ pub struct View {
     pub root: Ino,
     /// The branch and its ancestors, nearest first.
     levels: Arc<[Level]>,
+    lost_names: Option<Arc<LostNames>>,
 }
 
 /// One branch of a view's lineage.
@@ -45,7 +46,13 @@ impl View {
 
     /// Returns the view of a branch that inherits nothing.
     pub(super) fn plain(bucket: BucketNumber, branch: BranchNumber, root: Ino) -> Self {
-        Self { bucket, branch, root, levels: Arc::new([Level { branch, through: NOW }]) }
+        Self {
+            bucket,
+            branch,
+            root,
+            levels: Arc::new([Level { branch, through: NOW }]),
+            lost_names: None,
+        }
     }
 
     /// Returns the view of any branch; `None` where there is none of that number.
@@ -64,7 +71,31 @@ impl View {
             next = found.parent;
         }
         let levels = levels.into();
-        Ok(of.map(|(bucket, root)| Self { bucket, branch, root, levels }))
+        Ok(of.map(|(bucket, root)| Self { bucket, branch, root, levels, lost_names: None }))
+    }
+
+    /// Lets the view know which directories lost names since its forks: a look for a name need not
+    /// ask for the past of the others. For a view that is looked at often.
+    ///
+    /// # Errors
+    ///
+    /// A failed query.
+    pub fn remembering(self, db: &Db) -> Result<Self, DbError> {
+        if self.is_plain() {
+            return Ok(self);
+        }
+        let lost_names = Some(db.lost_names_since(self.oldest_reading())?);
+        Ok(Self { lost_names, ..self })
+    }
+
+    /// Says whether a directory may have names at the view's readings that it lost since.
+    pub(super) fn may_have_lost(&self, directory: Ino) -> bool {
+        let known = self.lost_names.as_ref();
+        !known.is_some_and(|known| known.none_after(directory, self.oldest_reading()))
+    }
+
+    fn oldest_reading(&self) -> Hlc {
+        self.levels.iter().map(|level| level.through).min().unwrap_or(NOW)
     }
 
     /// Returns the same branch as it was at a reading, by what is known now.

@@ -123,7 +123,7 @@ fn measure_branches() {
             }
         });
         touched.extend(changed);
-        chain.push(next);
+        chain.push(next.remembering(&tree.db).unwrap());
     }
     let at = |depth: usize| chain[depth].clone();
     let views = [("main", at(0)), ("1", at(1)), ("8", at(8)), ("16", at(16))];

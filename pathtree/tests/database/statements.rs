@@ -19,6 +19,7 @@ const ALLOWED: &[plans::Allowed] = &[
         "SELECT p.id FROM past AS p WHERE p.parent = ?1 AND p.parent",
         "sorts one directory's history",
     ),
+    ("SELECT parent, until FROM past", "the names lost since a fork, so many at most"),
     ("FROM schema_versions", "one row per crate, at the start"),
     ("FROM sqlite_schema", "at the start"),
 ];

@@ -454,14 +454,17 @@ impl Pair {
     pub(super) fn compare(&self, view: &View, model: &Model, is_now: bool) {
         let scratch = &self.scratch;
         let db = scratch.db();
+        let remembering = view.clone().remembering(db).unwrap();
         for directory in model.directories(scratch.root) {
             let expected: Vec<(String, Ino)> =
                 model.children(directory).map(|(name, ino)| (name.clone(), ino)).collect();
             assert_eq!(list_of(db, view, directory), expected);
             for text in ["a", "b", "c"] {
                 let expected = model.edges.get(&(directory, text.to_owned())).copied();
-                let found = db.read(|conn| lookup(conn, view, directory, &name(text))).unwrap();
-                assert_eq!(found.map(|inode| inode.ino), expected);
+                for view in [view, &remembering] {
+                    let found = db.read(|conn| lookup(conn, view, directory, &name(text))).unwrap();
+                    assert_eq!(found.map(|inode| inode.ino), expected);
+                }
             }
             let found = db.read(|conn| inode(conn, view, directory)).unwrap().expect("it is live");
             let below = model.children(directory).filter(|(_, ino)| model.is_directory(*ino));
