@@ -10,6 +10,7 @@ mod laws;
 mod log;
 mod merging;
 mod model;
+mod naive;
 mod purging;
 mod relinking;
 mod removed;

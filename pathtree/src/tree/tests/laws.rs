@@ -17,15 +17,6 @@ fn arb_operation() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..15)
 }
 
-fn take_all(pair: &mut Pair, steps: &[Step]) {
-    pair.own = None;
-    pair.scratch.begin();
-    for step in steps {
-        pair.take(step);
-    }
-    pair.own = None;
-}
-
 /// What a view shows: of every path its inode, bytes, permissions and attributes.
 fn shown(scratch: &Scratch, view: &View) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
@@ -55,7 +46,7 @@ fn branch(pair: &mut Pair, name: &str, steps: &[Step]) -> View {
     let view = pair.scratch.fork(name, None);
     let main = std::mem::replace(&mut pair.scratch.view, view.clone());
     let model = pair.model.clone();
-    take_all(pair, steps);
+    pair.take_operation(steps);
     pair.model = model;
     pair.scratch.view = main;
     pair.scratch.begin();
@@ -103,7 +94,7 @@ proptest! {
         let mut pair = Pair::new();
         let mut states = vec![shown(&pair.scratch, &pair.scratch.view)];
         for steps in &operations {
-            take_all(&mut pair, steps);
+            pair.take_operation(steps);
             let now = shown(&pair.scratch, &pair.scratch.view);
             // What left no trace is no operation to undo.
             if states.last() != Some(&now) {
@@ -130,7 +121,7 @@ proptest! {
         before in arb_operation(), there in arb_operation(),
     ) {
         let mut pair = Pair::new();
-        take_all(&mut pair, &before);
+        pair.take_operation(&before);
         let from = branch(&mut pair, "from", &there);
         let applied = pair.scratch.merge(&from, Favour::Newest).unwrap();
         prop_assert!(applied.conflicts.is_empty() && applied.kept.is_empty(), "{applied:?}");
@@ -148,8 +139,8 @@ proptest! {
         pair.take(&Step::Create((0, 0), Kind::Directory));
         pair.take(&Step::Create((0, 1), Kind::Directory));
         let (first, second) = (only_in(&pair, before.clone(), 1), only_in(&pair, before, 2));
-        take_all(&mut pair, &first);
-        take_all(&mut pair, &second);
+        pair.take_operation(&first);
+        pair.take_operation(&second);
         let one = only_in(&pair, one, 1);
         let other = only_in(&pair, other, 2);
         let one = branch(&mut pair, "one", &one);
@@ -164,9 +155,9 @@ proptest! {
         before in arb_operation(), here in arb_operation(), there in arb_operation(),
     ) {
         let mut pair = Pair::new();
-        take_all(&mut pair, &before);
+        pair.take_operation(&before);
         let from = branch(&mut pair, "from", &there);
-        take_all(&mut pair, &here);
+        pair.take_operation(&here);
         let view = pair.scratch.view.clone();
         let was = (shown(&pair.scratch, &view), shown(&pair.scratch, &from));
         let applied = pair.scratch.merge(&from, Favour::Newest).unwrap();

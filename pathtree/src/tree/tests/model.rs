@@ -276,6 +276,16 @@ impl Pair {
         }
     }
 
+    /// Takes steps as one operation, whose open writer is gone afterwards.
+    pub(super) fn take_operation(&mut self, steps: &[Step]) {
+        self.own = None;
+        self.scratch.begin();
+        for step in steps {
+            self.take(step);
+        }
+        self.own = None;
+    }
+
     /// Forks a branch; the new one is among the others.
     fn fork(&mut self, at: Option<u8>) {
         if self.lines.len() >= LINES_MAX {
