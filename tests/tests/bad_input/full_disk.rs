@@ -226,7 +226,7 @@ fn every_change_that_does_not_fit_says_so_and_leaves_things_as_they_were() {
     assert_eq!(outcome, Err(rustix::io::Errno::NOSPC));
     drop(file);
     // Each either happens or says why not; there is no third.
-    for number in 0..2000 {
+    for number in 0..600 {
         let name = |what: &str| at(&format!("{what}-{number}"));
         let target = "t".repeat(2000);
         let outcomes = [
@@ -338,5 +338,33 @@ fn a_space_that_returns_is_noticed_by_who_waits_for_it() {
     small.empty();
     let again = || put(&small.at("again"), &large(3)).ok();
     eventually(SOON, again).expect("work goes on when there is space");
+    small.end();
+}
+
+#[test]
+fn a_snapshot_or_a_merge_on_a_full_disk_is_made_or_refused_whole() {
+    let small = Small::new(Mode::Passthrough);
+    small.bench.run(&["branch", "create", "try", "--bucket", "keep"]).ok();
+    for number in 0..60 {
+        let path = format!("keep@try:new-{number}");
+        small.bench.run(&["import", "kept/below/photo.raw", &path]).ok();
+    }
+    small.fill();
+    put_until_full(&small, &[7; 300]);
+    let here = tree(&small.bench.at("keep"));
+    let lines =
+        [["snapshot", "create", "s"], ["branch", "create", "b"], ["merge", "try", "--quiet"]];
+    for (line, created) in lines.into_iter().zip([0, 0, 60]) {
+        let ran = small.bench.run(&[&line[..], &["--bucket", "keep"]].concat());
+        let shown = tree(&small.bench.at("keep"));
+        if ran.code == 0 {
+            assert_eq!(shown.len(), here.len() + created, "{line:?}: {}", ran.out);
+        } else {
+            assert!(ran.err.contains("disk"), "{line:?}: {}", ran.err);
+            assert!(shown == here, "{line:?} happened in part: {}", ran.err);
+        }
+    }
+    small.empty();
+    small.bench.run(&["snapshot", "create", "later", "--bucket", "keep"]).ok();
     small.end();
 }
