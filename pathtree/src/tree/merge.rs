@@ -13,6 +13,7 @@ use super::{
     apply::{Delta, FindRow, Side, XattrDelta, apply},
     operation::{store_operation, undone_by},
     row::{counted_row, row},
+    still::hold_still,
     xattr, xattr_names,
 };
 use crate::{
@@ -90,6 +91,9 @@ pub fn merge(tx: &Tx<'_>, merge: &Merge<'_>, bytes: &Bytes<'_>) -> Result<Applie
     let side = Side { origin, base: at_base, favour };
     let applied = apply(tx, into, operation, deltas, &side, bytes)?;
     note(tx, into, from, (through, operation))?;
+    // It is a base from now on, and this branch shows what is its: an operation that still runs
+    // there must not replace it in place, nor leave no trace of it.
+    hold_still(tx, from, through)?;
     Ok(applied)
 }
 

@@ -285,3 +285,41 @@ fn a_branch_is_not_merged_into_itself() {
     let itself = scratch.view.clone();
     assert!(matches!(scratch.merge(&itself, Favour::Newest), Err(MergeError::IntoItself)));
 }
+
+/// Goes on with an operation on a branch that is not the current one.
+fn going_on<T>(
+    scratch: &mut Scratch,
+    (branch, operation): (&View, OperationId),
+    change: impl FnOnce(&Scratch) -> T,
+) -> T {
+    let back = std::mem::replace(&mut scratch.view, branch.clone());
+    let other = scratch.operation.replace(operation);
+    let done = change(scratch);
+    scratch.operation.set(other);
+    scratch.view = back;
+    done
+}
+
+#[test]
+fn what_was_merged_is_no_longer_its_operations_to_take_back() {
+    let (mut scratch, _, _, fork) = forked();
+    let root = scratch.root;
+    let symlink = NewInode { symlink: Some(b"there"), ..new(S_IFLNK | 0o777) };
+    let (link, file, operation) = on(&mut scratch, &fork, |scratch| {
+        let link = scratch.create(root, "link", &symlink).unwrap().ino;
+        scratch.written(root, "gone", 2);
+        (link, scratch.written(root, "moved", 3), scratch.operation.get())
+    });
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    going_on(&mut scratch, (&fork, operation), |scratch| {
+        scratch.unlink(root, "link").unwrap();
+        scratch.unlink(root, "gone").unwrap();
+        scratch.rename((root, "moved"), (root, "there")).unwrap();
+    });
+    let target = scratch.db().read(|conn| symlink_target(conn, link)).unwrap();
+    assert_eq!(target, Some(b"there".to_vec()));
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    assert!(is_clean(&applied), "{applied:?}");
+    assert_eq!((scratch.lookup(root, "link"), scratch.lookup(root, "gone")), (None, None));
+    assert_eq!(scratch.lookup(root, "there"), Some(file));
+}
