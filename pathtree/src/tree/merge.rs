@@ -151,14 +151,14 @@ fn inherited_and_merged(
         })
         .doing("reading what a branch knows")?;
     let mut known = Vec::with_capacity(found.len());
-    for (branch, through, operation) in found {
-        // A merge that was undone brought nothing.
+    for (from, from_through, operation) in found {
+        // A merge that was undone by then brought nothing.
         let is_undone = match operation {
-            Some(operation) => undone_by(conn, operation)?.is_some(),
+            Some(operation) => undone_by(conn, operation, through)?.is_some(),
             None => false,
         };
         if !is_undone {
-            known.push((branch, through));
+            known.push((from, from_through));
         }
     }
     Ok(known)

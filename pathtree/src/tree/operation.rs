@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{View, versions::changed_by};
+use super::{View, versions::changed_by, view::NOW};
 use crate::{
     db::{DbError, Doing as _, Tx},
-    id::{ActorNumber, OperationId, Stamp},
+    id::{ActorNumber, Hlc, OperationId, Stamp},
 };
 
 /// An operation about to make its first change.
@@ -179,21 +179,24 @@ fn changed_anything(conn: &Connection, view: &View, id: OperationId) -> Result<b
 }
 
 fn with_undone_by(conn: &Connection, found: Operation) -> Result<Operation, DbError> {
-    let undone_by = undone_by(conn, found.id)?;
+    let undone_by = undone_by(conn, found.id, NOW)?;
     Ok(Operation { undone_by, ..found })
 }
 
-/// Returns the operation that undid this one and was not undone itself.
+/// Returns the operation that had undone this one by a reading and was not undone itself by then.
 pub(super) fn undone_by(
     conn: &Connection,
     id: OperationId,
+    through: Hlc,
 ) -> Result<Option<OperationId>, DbError> {
     let undos: Vec<OperationId> = conn
-        .prepare_cached("SELECT id FROM operations WHERE undoes = ?1 AND undoes IS NOT NULL")
-        .and_then(|mut stmt| stmt.query_map([id], |row| row.get(0))?.collect())
+        .prepare_cached(
+            "SELECT id FROM operations WHERE undoes = ?1 AND undoes IS NOT NULL AND id <= ?2",
+        )
+        .and_then(|mut stmt| stmt.query_map(params![id, through], |row| row.get(0))?.collect())
         .doing("asking whether an operation is undone")?;
     for undo in undos {
-        if undone_by(conn, undo)?.is_none() {
+        if undone_by(conn, undo, through)?.is_none() {
             return Ok(Some(undo));
         }
     }

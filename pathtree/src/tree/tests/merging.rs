@@ -323,3 +323,21 @@ fn what_was_merged_is_no_longer_its_operations_to_take_back() {
     assert_eq!((scratch.lookup(root, "link"), scratch.lookup(root, "gone")), (None, None));
     assert_eq!(scratch.lookup(root, "there"), Some(file));
 }
+
+#[test]
+fn a_fork_goes_on_knowing_a_merge_that_was_undone_behind_it() {
+    let (mut scratch, _, file, fork) = forked();
+    let root = scratch.root;
+    on(&mut scratch, &fork, |scratch| {
+        scratch.publish(file, 2, None);
+        scratch.written(root, "new", 3);
+    });
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    let between = scratch.fork("between", None);
+    scratch.undo(None).unwrap();
+    on(&mut scratch, &between, |scratch| {
+        scratch.publish(file, 4, None);
+        scratch.unlink(root, "new").unwrap();
+        assert!(scratch.merge(&fork, Favour::Newest).unwrap().is_nothing());
+    });
+}
