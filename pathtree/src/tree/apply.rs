@@ -13,7 +13,9 @@ use std::collections::HashMap;
 use super::{
     TreeError, View,
     conflict::{Conflict, ConflictKind, store_conflict},
+    inode::inode,
     row::{Row, row},
+    xattr,
 };
 use crate::{
     db::{DbError, Tx},
@@ -156,13 +158,33 @@ pub(super) fn apply(
 
 impl Apply<'_, '_> {
     /// Applies all of a row but where its edge hangs; returns what is left to do for that.
-    fn row(&mut self, delta: Delta) -> Result<Option<edges::Wish>, TreeError> {
+    fn row(&mut self, mut delta: Delta) -> Result<Option<edges::Wish>, TreeError> {
         let Some(ours) = row(self.tx, self.view, delta.id)? else {
             return self.newcomer(delta);
         };
+        if delta.base.is_none() && !self.is_reachable(&ours)? {
+            self.begin_with(&mut delta, &ours)?;
+        }
         let edited = self.content(&delta, &ours)?;
         self.attributes(&delta, &ours)?;
         self.wish(&delta, &ours, edited)
+    }
+
+    /// Says whether any name leads to an inode, or an edge hangs somewhere.
+    fn is_reachable(&self, ours: &Row) -> Result<bool, DbError> {
+        match ours.target {
+            Some(_) => Ok(ours.is_live()),
+            None => Ok(inode(self.tx, self.view, ours.id)?.is_some_and(|found| found.nlink > 0)),
+        }
+    }
+
+    /// What is left of a merge that was undone is no side of its own: it is what both began with.
+    fn begin_with(&self, delta: &mut Delta, ours: &Row) -> Result<(), DbError> {
+        delta.base = Some(ours.clone());
+        for one in &mut delta.xattrs {
+            one.base = xattr(self.tx, self.view, delta.id, &one.name)?;
+        }
+        Ok(())
     }
 
     fn conflict(&mut self, kind: ConflictKind, ours: Ino, theirs: &Row) -> Result<(), TreeError> {

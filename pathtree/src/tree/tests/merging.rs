@@ -22,6 +22,22 @@ fn on<T>(scratch: &mut Scratch, branch: &View, change: impl FnOnce(&Scratch) -> 
     done
 }
 
+fn set(scratch: &Scratch, ino: Ino, edit: AttributeEdit) {
+    scratch.change(|tx, view, operation| set_attributes(tx, view, operation, ino, &edit)).unwrap();
+}
+
+/// Gives an inode an extended attribute.
+fn mark(scratch: &Scratch, ino: Ino, value: &[u8]) {
+    let pair = (&b"user.a"[..], value);
+    scratch
+        .change(|tx, view, operation| set_xattr(tx, view, operation, ino, pair, XattrEdit::Either))
+        .unwrap();
+}
+
+fn marked(scratch: &Scratch, ino: Ino) -> Option<Vec<u8>> {
+    scratch.db().read(|conn| xattr(conn, &scratch.view, ino, b"user.a")).unwrap()
+}
+
 fn is_clean(applied: &Applied) -> bool {
     applied.conflicts.is_empty() && applied.kept.is_empty()
 }
@@ -340,4 +356,28 @@ fn a_fork_goes_on_knowing_a_merge_that_was_undone_behind_it() {
         scratch.unlink(root, "new").unwrap();
         assert!(scratch.merge(&fork, Favour::Newest).unwrap().is_nothing());
     });
+}
+
+#[test]
+fn what_an_undone_merge_brought_is_no_side_when_it_is_merged_again() {
+    let (mut scratch, _, _, fork) = forked();
+    let root = scratch.root;
+    let file = on(&mut scratch, &fork, |scratch| {
+        let file = scratch.written(root, "new", 2);
+        mark(scratch, file, b"1");
+        file
+    });
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    scratch.undo(None).unwrap();
+    on(&mut scratch, &fork, |scratch| {
+        scratch.publish(file, 3, None);
+        mark(scratch, file, b"2");
+        let edit = AttributeEdit { permissions: Some(0o600), ..AttributeEdit::default() };
+        set(scratch, file, edit);
+    });
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    assert!(is_clean(&applied), "{applied:?}");
+    assert_eq!((scratch.lookup(root, "new"), scratch.blob(file)), (Some(file), Some(3)));
+    assert_eq!(scratch.stat(file).mode & 0o7777, 0o600);
+    assert_eq!(marked(&scratch, file), Some(b"2".to_vec()));
 }
