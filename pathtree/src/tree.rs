@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 mod attr;
+mod base;
 mod change;
 mod conflict;
 mod content;

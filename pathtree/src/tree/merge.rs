@@ -2,7 +2,7 @@
 //!
 //! What a branch knows is how far it has seen each branch: its own, what it was forked from, and
 //! what was merged into it. What the other knows beyond that are the changes to apply, so a merge
-//! costs what changed, and the newest state that both know is the base.
+//! costs what changed, and the newest that both know is the [`Base`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use rusqlite::{Connection, params};
 use super::{
     Applied, Bytes, Favour, NewOperation, TreeError, View,
     apply::{Delta, FindRow, Side, XattrDelta, apply},
+    base::Base,
     operation::{store_operation, undone_by},
     row::{counted_row, row},
     still::hold_still,
@@ -76,17 +77,14 @@ pub fn merge(tx: &Tx<'_>, merge: &Merge<'_>, bytes: &Bytes<'_>) -> Result<Applie
     let through = from.levels()[0].through.min(first.hlc);
     let theirs = knowledge(tx, from.branch, through)?;
     let base = base_of(tx, &ours, &theirs)?;
-    let deltas = deltas(tx, (from, base.as_ref()), (&ours, &theirs))?;
+    let deltas = deltas(tx, (from, &base), (&ours, &theirs))?;
     if deltas.is_empty() {
         return Ok(Applied::default());
     }
     let new = NewOperation { who: merge.who, what: merge.what };
     let operation = store_operation(tx, into, first, &new)?;
     let origin = |tx: &Tx<'_>, ino: Ino| row(tx, from, ino);
-    let at_base = |tx: &Tx<'_>, ino: Ino| match &base {
-        Some(base) => row(tx, base, ino),
-        None => Ok(None),
-    };
+    let at_base = |tx: &Tx<'_>, ino: Ino| base.row(tx, ino);
     let (origin, at_base): (&FindRow<'_>, &FindRow<'_>) = (&origin, &at_base);
     let side = Side { origin, base: at_base, favour };
     let applied = apply(tx, into, operation, deltas, &side, bytes)?;
@@ -164,18 +162,14 @@ fn inherited_and_merged(
     Ok(known)
 }
 
-/// Returns the newest state that both know.
-fn base_of(
-    conn: &Connection,
-    ours: &Knowledge,
-    theirs: &Knowledge,
-) -> Result<Option<View>, DbError> {
+/// Returns the newest states that both know.
+fn base_of(conn: &Connection, ours: &Knowledge, theirs: &Knowledge) -> Result<Base, DbError> {
     let both = ours.iter().filter_map(|(branch, our)| {
         let their = theirs.get(branch)?;
         Some((*branch, *our.min(their)))
     });
     let both: Vec<(BranchNumber, Hlc)> = both.collect();
-    let mut newest: Option<(BranchNumber, Hlc)> = None;
+    let mut states = Vec::new();
     for (branch, through) in &both {
         // What another common state knows already is older than that.
         let mut is_older = false;
@@ -183,18 +177,17 @@ fn base_of(
             let known = knowledge(conn, *other, *at)?;
             is_older |= known.get(branch).is_some_and(|known| known >= through);
         }
-        if !is_older && newest.is_none_or(|(_, at)| at < *through) {
-            newest = Some((*branch, *through));
+        if !is_older {
+            states.extend(View::of(conn, *branch)?.map(|view| view.at(*through)));
         }
     }
-    let Some((branch, through)) = newest else { return Ok(None) };
-    Ok(View::of(conn, branch)?.map(|view| view.at(through)))
+    Ok(Base { states })
 }
 
 /// Returns what the other branch changed beyond what ours knows.
 fn deltas(
     tx: &Tx<'_>,
-    (from, base): (&View, Option<&View>),
+    (from, base): (&View, &Base),
     (ours, theirs): (&Knowledge, &Knowledge),
 ) -> Result<Vec<Delta>, DbError> {
     let mut ids = BTreeSet::new();
@@ -205,24 +198,14 @@ fn deltas(
     let mut deltas = Vec::with_capacity(ids.len());
     for id in ids {
         let Some(theirs) = counted_row(tx, from, id)? else { continue };
-        let at_base = match base {
-            Some(base) => row(tx, base, id)?,
-            None => None,
-        };
-        let mut names: BTreeSet<Vec<u8>> = xattr_names(tx, from, id)?.into_iter().collect();
-        if let Some(base) = base {
-            names.extend(xattr_names(tx, base, id)?);
-        }
+        let mut names = base.xattr_names(tx, id)?;
+        names.extend(xattr_names(tx, from, id)?);
         let mut xattrs = Vec::with_capacity(names.len());
         for name in names {
-            let before = match base {
-                Some(base) => xattr(tx, base, id, &name)?,
-                None => None,
-            };
-            let theirs = xattr(tx, from, id, &name)?;
-            xattrs.push(XattrDelta { name, base: before, theirs });
+            let (base, theirs) = (base.xattr(tx, id, &name)?, xattr(tx, from, id, &name)?);
+            xattrs.push(XattrDelta { name, base, theirs });
         }
-        deltas.push(Delta { id, base: at_base, theirs, xattrs });
+        deltas.push(Delta { id, base: base.row(tx, id)?, theirs, xattrs });
     }
     Ok(deltas)
 }

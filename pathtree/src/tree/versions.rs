@@ -64,7 +64,8 @@ pub(super) fn versions(
     Ok(found)
 }
 
-fn stamp_of(row: &Row, facet: Facet) -> Option<Stamp> {
+/// The version of a row's facet.
+pub(super) fn stamp_of(row: &Row, facet: Facet) -> Option<Stamp> {
     match facet {
         Facet::Edge => Some(row.edge.version),
         Facet::Attributes => row.attributes.as_ref().map(|facet| facet.version),

@@ -37,45 +37,54 @@ pub fn xattr(
     ino: Ino,
     name: &[u8],
 ) -> Result<Option<Vec<u8>>, DbError> {
+    Ok(xattr_version(conn, view, ino, name)?.and_then(|(_, value)| value))
+}
+
+/// Returns since when a value is as it is, and the value; that may be that there is none.
+pub(super) fn xattr_version(
+    conn: &Connection,
+    view: &View,
+    ino: Ino,
+    name: &[u8],
+) -> Result<Option<(Hlc, Option<Vec<u8>>)>, DbError> {
     for level in view.levels() {
-        if let Some(value) = value_at(conn, level, ino, name)? {
-            return Ok(value);
+        if let Some(version) = version_at(conn, level, ino, name)? {
+            return Ok(Some(version));
         }
     }
     Ok(None)
 }
 
-/// Returns what one branch says of a value, as of the view's reading of it; `Some(None)` where it
-/// says that there is none.
-fn value_at(
+/// Returns what one branch says of a value, as of the view's reading of it.
+fn version_at(
     conn: &Connection,
     level: &Level,
     ino: Ino,
     name: &[u8],
-) -> Result<Option<Option<Vec<u8>>>, DbError> {
+) -> Result<Option<(Hlc, Option<Vec<u8>>)>, DbError> {
     let current = conn
         .prepare_cached(
-            "SELECT value, since FROM xattrs WHERE id = ?1 AND branch = ?2 AND name = ?3",
+            "SELECT since, value FROM xattrs WHERE id = ?1 AND branch = ?2 AND name = ?3",
         )
         .and_then(|mut stmt| {
             stmt.query_row(params![ino, level.branch, name], |row| {
-                Ok((row.get(0)?, row.get::<_, Hlc>(1)?))
+                Ok((row.get::<_, Hlc>(0)?, row.get(1)?))
             })
             .optional()
         })
         .doing("reading an extended attribute")?;
     match current {
         None => return Ok(None),
-        Some((value, since)) if since <= level.through => return Ok(Some(value)),
+        Some(version) if version.0 <= level.through => return Ok(Some(version)),
         Some(_) => {}
     }
     conn.prepare_cached(
-        "SELECT value FROM past_xattrs
+        "SELECT since, value FROM past_xattrs
          WHERE id = ?1 AND branch = ?2 AND name = ?3 AND since <= ?4 AND until > ?4",
     )
     .and_then(|mut stmt| {
         let key = params![ino, level.branch, name, level.through];
-        stmt.query_row(key, |row| row.get(0)).optional()
+        stmt.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()
     })
     .doing("reading an extended attribute's past")
 }

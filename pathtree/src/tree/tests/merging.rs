@@ -381,3 +381,41 @@ fn what_an_undone_merge_brought_is_no_side_when_it_is_merged_again() {
     assert_eq!(scratch.stat(file).mode & 0o7777, 0o600);
     assert_eq!(marked(&scratch, file), Some(b"2".to_vec()));
 }
+
+/// A branch and the current one, both of which merged two others; a file of the first of these.
+fn crossed() -> (Scratch, View, Ino) {
+    let (mut scratch, _, _, one) = forked();
+    let (two, fork) = (scratch.fork("two", None), scratch.fork("crossed", None));
+    let root = scratch.root;
+    let file = on(&mut scratch, &one, |scratch| scratch.written(root, "one", 2));
+    on(&mut scratch, &one, |scratch| mark(scratch, file, b"1"));
+    on(&mut scratch, &two, |scratch| scratch.written(root, "two", 3));
+    for from in [&one, &two] {
+        scratch.merge(from, Favour::Newest).unwrap();
+        on(&mut scratch, &fork, |scratch| scratch.merge(from, Favour::Newest).unwrap());
+    }
+    (scratch, fork, file)
+}
+
+#[test]
+fn what_both_sides_merged_before_is_what_both_began_with() {
+    let (mut scratch, fork, file) = crossed();
+    let root = scratch.root;
+    on(&mut scratch, &fork, |scratch| {
+        scratch.publish(file, 4, None);
+        mark(scratch, file, b"2");
+        scratch.rename((root, "one"), (root, "moved")).unwrap();
+    });
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    assert!(is_clean(&applied), "{applied:?}");
+    assert_eq!((scratch.lookup(root, "moved"), scratch.blob(file)), (Some(file), Some(4)));
+    assert_eq!(marked(&scratch, file), Some(b"2".to_vec()));
+
+    let (mut scratch, fork, _) = crossed();
+    let root = scratch.root;
+    scratch.unlink(root, "one").unwrap();
+    on(&mut scratch, &fork, |scratch| scratch.written(root, "more", 4));
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    assert!(is_clean(&applied), "{applied:?}");
+    assert_eq!(scratch.lookup(root, "one"), None);
+}
