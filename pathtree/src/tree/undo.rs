@@ -142,6 +142,7 @@ fn deltas_of(tx: &Tx<'_>, view: &View, operation: OperationId) -> Result<Vec<Del
         // What leaves no history is not there to be put back.
         let Some(like) = row(tx, view, id)? else { continue };
         let (mut base, mut theirs) = (like.clone(), like.clone());
+        let mut is_created = false;
         for facet in FACETS {
             let versions = versions(tx, view, &like, facet)?;
             let Some((after, before)) = around(&versions, &stamps) else { continue };
@@ -153,9 +154,11 @@ fn deltas_of(tx: &Tx<'_>, view: &View, operation: OperationId) -> Result<Vec<Del
             }
             if before.is_none() && facet == Facet::Edge {
                 theirs.edge.parent = Ino::NOWHERE;
+                is_created = true;
             }
         }
-        let xattrs = xattrs_of(tx, view, id, &stamps)?;
+        // Should it stay because of what came later, it stays with all that it has.
+        let xattrs = if is_created { Vec::new() } else { xattrs_of(tx, view, id, &stamps)? };
         deltas.push(Delta { id, base: Some(base), theirs, xattrs });
     }
     Ok(deltas)

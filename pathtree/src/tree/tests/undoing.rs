@@ -162,3 +162,20 @@ fn an_undo_on_a_branch_falls_back_to_what_it_inherited() {
     assert_eq!(value, None);
     scratch.view = main;
 }
+
+#[test]
+fn what_was_created_and_stays_for_a_later_edit_keeps_its_extended_attributes() {
+    let scratch = Scratch::new();
+    let file = scratch.written(scratch.root, "f", 1);
+    let pair = (&b"user.a"[..], &b"1"[..]);
+    scratch
+        .change(|tx, view, operation| set_xattr(tx, view, operation, file, pair, XattrEdit::Either))
+        .unwrap();
+    let created = scratch.operation.get();
+    scratch.begin();
+    scratch.publish(file, 2, None);
+    scratch.undo(Some(created)).unwrap();
+    assert_eq!(scratch.lookup(scratch.root, "f"), Some(file));
+    let value = scratch.db().read(|conn| xattr(conn, &scratch.view, file, b"user.a")).unwrap();
+    assert_eq!(value, Some(b"1".to_vec()));
+}
