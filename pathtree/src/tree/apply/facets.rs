@@ -4,7 +4,7 @@ use super::{Apply, Delta, Favour, XattrDelta, edges::Wish};
 use crate::{
     id::Ino,
     tree::{
-        Attr, AttributeEdit, NewContent, TreeError, XattrEdit,
+        Attr, AttributeEdit, NewContent, SetTime, TreeError, XattrEdit,
         adopt::insert,
         change::{Facet, record},
         conflict::ConflictKind,
@@ -123,9 +123,9 @@ impl Apply<'_, '_> {
 
     /// Field by field; where both sides changed one, ours stays unless theirs is favoured or newer.
     pub(super) fn attributes(&mut self, delta: &Delta, ours: &Row) -> Result<(), TreeError> {
-        let Delta { id, base, theirs, xattrs } = delta;
+        let Delta { id, base, theirs, xattrs, .. } = delta;
         let mut changed = self.xattrs(*id, xattrs)?;
-        let edit = match (base.as_ref().and_then(facets), facets(theirs), facets(ours)) {
+        let mut edit = match (base.as_ref().and_then(facets), facets(theirs), facets(ours)) {
             (Some(base), Some(to), Some(from)) => {
                 let takes_over = match self.side.favour {
                     Favour::Newest => {
@@ -139,6 +139,10 @@ impl Apply<'_, '_> {
             }
             _ => AttributeEdit::default(),
         };
+        // A time is set for the bytes that were there then.
+        if edit.mtime_ns.is_some() && !self.same_bytes(&self.require_row(*id)?, theirs)? {
+            edit.mtime_ns = None;
+        }
         if !edit.is_empty() {
             set_attributes(self.tx, self.view, self.operation, *id, &edit)?;
             changed = true;
@@ -174,7 +178,20 @@ impl Apply<'_, '_> {
 
 fn facets(row: &Row) -> Option<(u32, Attr)> {
     let facet = row.attributes.as_ref()?;
-    Some((facet.mode & 0o7777, Attr::decode(facet.attr.as_deref())))
+    let attr = Attr::decode(facet.attr.as_deref());
+    Some((facet.mode & 0o7777, Attr { mtime: time_in_force(row), ..attr }))
+}
+
+/// The modification time that somebody set, unless there is newer content.
+fn time_in_force(row: &Row) -> Option<SetTime> {
+    let content = row.content.as_ref()?;
+    let attr = row.attributes.as_ref().and_then(|facet| facet.attr.as_deref());
+    let set = Attr::decode(attr).mtime?;
+    let is_in_force = match row.is_directory() {
+        true => set.at.unix_ns() >= content.mtime_ns,
+        false => set.at >= content.version.hlc,
+    };
+    is_in_force.then_some(set)
 }
 
 fn edit_between(
@@ -199,10 +216,8 @@ fn edit_between(
 
 /// The modification time that stat shows of a file's row.
 fn effective_mtime_ns(row: &Row) -> i64 {
-    let Some(content) = &row.content else { return 0 };
-    let attr = row.attributes.as_ref().and_then(|facet| facet.attr.as_deref());
-    match Attr::decode(attr).mtime {
-        Some(set) if !row.is_directory() && set.at >= content.version.hlc => set.to_ns,
-        _ => content.mtime_ns,
+    match time_in_force(row).filter(|_| !row.is_directory()) {
+        Some(set) => set.to_ns,
+        None => row.content.as_ref().map_or(0, |content| content.mtime_ns),
     }
 }

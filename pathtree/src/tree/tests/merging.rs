@@ -419,3 +419,32 @@ fn what_both_sides_merged_before_is_what_both_began_with() {
     assert!(is_clean(&applied), "{applied:?}");
     assert_eq!(scratch.lookup(root, "one"), None);
 }
+
+#[test]
+fn a_time_that_somebody_set_comes_over_with_the_bytes_it_was_set_for() {
+    let aged = AttributeEdit { mtime_ns: Some(5), ..AttributeEdit::default() };
+    // Set there, and nothing else.
+    let (mut scratch, _, file, fork) = forked();
+    on(&mut scratch, &fork, |scratch| set(scratch, file, aged));
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    assert_eq!(scratch.stat(file).mtime_ns(), 5);
+    // Set there, and then edited.
+    let (mut scratch, _, file, fork) = forked();
+    on(&mut scratch, &fork, |scratch| {
+        set(scratch, file, aged);
+        scratch.pass(1000);
+        scratch.publish(file, 2, None);
+    });
+    let edited_ns = scratch.clock.now_ns();
+    scratch.pass(1000);
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    assert_eq!(scratch.stat(file).mtime_ns(), edited_ns);
+    // Set there, and edited here.
+    let (mut scratch, _, file, fork) = forked();
+    on(&mut scratch, &fork, |scratch| set(scratch, file, aged));
+    scratch.pass(1000);
+    scratch.publish(file, 2, None);
+    scratch.begin();
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    assert_eq!(scratch.stat(file).mtime_ns(), scratch.clock.now_ns());
+}
