@@ -90,6 +90,16 @@ pub(super) struct Delta {
     /// What the other side made of it.
     pub(super) theirs: Row,
     pub(super) xattrs: Vec<XattrDelta>,
+    /// Of a further hard link the inode that it leads to.
+    pub(super) led_to: Option<LedTo>,
+}
+
+/// An inode behind a further hard link, which has no bytes of its own.
+pub(super) struct LedTo {
+    /// As both sides began with it.
+    pub(super) base: Row,
+    /// As the other side has it.
+    pub(super) theirs: Row,
 }
 
 /// What the other side changed of one extended attribute; `None` is no value.

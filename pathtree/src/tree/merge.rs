@@ -10,10 +10,10 @@ use rusqlite::{Connection, params};
 
 use super::{
     Applied, Bytes, Favour, NewOperation, TreeError, View,
-    apply::{Delta, FindRow, Side, XattrDelta, apply},
+    apply::{Delta, FindRow, LedTo, Side, XattrDelta, apply},
     base::Base,
     operation::{store_operation, undone_by},
-    row::{counted_row, row},
+    row::{counted_row, row, rows_to},
     still::hold_still,
     xattr, xattr_names,
 };
@@ -195,9 +195,23 @@ fn deltas(
         let after = ours.get(branch).copied().unwrap_or(Hlc(0));
         ids.extend(changed(tx, *branch, after, *through)?);
     }
+    // An edit may have to bring back a name that was removed on this side only.
+    let mut links = BTreeSet::new();
+    for id in &ids {
+        let further = rows_to(tx, from, *id)?;
+        links.extend(further.iter().filter(|link| link.is_live()).map(|link| link.id));
+    }
+    ids.append(&mut links);
     let mut deltas = Vec::with_capacity(ids.len());
     for id in ids {
         let Some(theirs) = counted_row(tx, from, id)? else { continue };
+        let led_to = match theirs.target {
+            Some(ino) => {
+                let rows = base.row(tx, ino)?.zip(row(tx, from, ino)?);
+                rows.map(|(base, theirs)| LedTo { base, theirs })
+            }
+            None => None,
+        };
         let mut names = base.xattr_names(tx, id)?;
         names.extend(xattr_names(tx, from, id)?);
         let mut xattrs = Vec::with_capacity(names.len());
@@ -205,7 +219,7 @@ fn deltas(
             let (base, theirs) = (base.xattr(tx, id, &name)?, xattr(tx, from, id, &name)?);
             xattrs.push(XattrDelta { name, base, theirs });
         }
-        deltas.push(Delta { id, base: base.row(tx, id)?, theirs, xattrs });
+        deltas.push(Delta { id, base: base.row(tx, id)?, theirs, xattrs, led_to });
     }
     Ok(deltas)
 }

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::{
     Applied, Bytes, Favour, NewOperation, TreeError, View,
-    apply::{Delta, Side, XattrDelta, apply},
+    apply::{Delta, LedTo, Side, XattrDelta, apply},
     change::Facet,
     conflict::void_conflicts,
     operation::{newest_to_redo, newest_to_undo, operation, store_operation_undoing},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     db::{DbError, Doing as _, Tx},
-    id::{Ino, OperationId, Stamp},
+    id::{Hlc, Ino, OperationId, Stamp},
 };
 
 /// Why an operation can not be undone.
@@ -134,8 +134,10 @@ fn last_place(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Option<Row>, DbError
 /// Returns what an operation changed: as it left it, and as it was before.
 fn deltas_of(tx: &Tx<'_>, view: &View, operation: OperationId) -> Result<Vec<Delta>, DbError> {
     let mut changed: BTreeMap<Ino, BTreeSet<Stamp>> = BTreeMap::new();
+    let mut last = Hlc(0);
     for (id, stamp) in changed_by(tx, view, operation)? {
         changed.entry(id).or_default().insert(stamp);
+        last = last.max(stamp.hlc);
     }
     let mut deltas = Vec::with_capacity(changed.len());
     for (id, stamps) in changed {
@@ -159,9 +161,27 @@ fn deltas_of(tx: &Tx<'_>, view: &View, operation: OperationId) -> Result<Vec<Del
         }
         // Should it stay because of what came later, it stays with all that it has.
         let xattrs = if is_created { Vec::new() } else { xattrs_of(tx, view, id, &stamps)? };
-        deltas.push(Delta { id, base: Some(base), theirs, xattrs });
+        deltas.push(Delta { id, base: Some(base), theirs, xattrs, led_to: None });
+    }
+    for at in 0..deltas.len() {
+        let Some(ino) = deltas[at].theirs.target else { continue };
+        let same =
+            |delta: &Delta| Some(LedTo { base: delta.base.clone()?, theirs: delta.theirs.clone() });
+        deltas[at].led_to = match deltas.binary_search_by_key(&ino, |delta| delta.id) {
+            Ok(there) => same(&deltas[there]),
+            Err(_) => {
+                content_by(tx, view, ino, last)?.map(|row| LedTo { base: row.clone(), theirs: row })
+            }
+        };
     }
     Ok(deltas)
+}
+
+/// Returns an inode with the content that it had at a reading.
+fn content_by(tx: &Tx<'_>, view: &View, ino: Ino, through: Hlc) -> Result<Option<Row>, DbError> {
+    let Some(like) = row(tx, view, ino)? else { return Ok(None) };
+    let contents = versions(tx, view, &like, Facet::Content)?;
+    Ok(contents.into_iter().find(|version| version.stamp.hlc <= through).map(|version| version.row))
 }
 
 /// Of versions, newest first: the newest that has one of the stamps, and the newest before it that

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::{Apply, Delta, Favour};
+use super::{Apply, Delta, Favour, LedTo};
 use crate::{
     id::Ino,
     name::Name,
@@ -63,12 +63,17 @@ impl Apply<'_, '_> {
         ours: &Row,
         edited: bool,
     ) -> Result<Option<Wish>, TreeError> {
-        let Delta { id, base, theirs, .. } = delta;
+        let Delta { id, base, theirs, led_to, .. } = delta;
         let base_place = base.as_ref().and_then(place_of);
         let (theirs_place, ours_place) = (place_of(theirs), place_of(ours));
         if *id == self.view.root || theirs_place == ours_place {
             return Ok(None);
         }
+        let (edited, edited_here) = match (led_to, base) {
+            (Some(led_to), _) => self.edited_behind(led_to, ours)?,
+            (None, Some(base)) if !ours.is_directory() => (edited, !self.same_bytes(base, ours)?),
+            (None, _) => (edited, false),
+        };
         let they_moved = theirs_place != base_place;
         let we_moved = ours_place != base_place;
         match (theirs_place.is_some(), ours_place.is_some()) {
@@ -80,10 +85,6 @@ impl Apply<'_, '_> {
                 Ok(Some(Wish::place(*id, theirs)))
             }
             (false, true) if they_moved => {
-                let edited_here = match base {
-                    Some(base) => !ours.is_directory() && !self.same_bytes(base, ours)?,
-                    None => false,
-                };
                 if we_moved || edited_here {
                     self.done.kept.push(*id);
                     return Ok(None);
@@ -94,6 +95,16 @@ impl Apply<'_, '_> {
             (true, true) if they_moved => self.both_moved(*id, ours, theirs),
             _ => Ok(None),
         }
+    }
+
+    /// Says of a further hard link whether the other side edited what nothing leads to here any more,
+    /// and whether this one edited it. What was applied to that inode by now is no edit.
+    fn edited_behind(&self, led_to: &LedTo, link: &Row) -> Result<(bool, bool), TreeError> {
+        let LedTo { base, theirs } = led_to;
+        let Some(ours) = row(self.tx, self.view, link.ino())? else { return Ok((false, false)) };
+        let they_edited = !self.same_bytes(base, theirs)?;
+        let we_edited = !self.same_bytes(base, &ours)? && !self.same_bytes(theirs, &ours)?;
+        Ok((they_edited && !self.is_reachable(&ours)?, we_edited))
     }
 
     fn both_moved(&mut self, id: Ino, ours: &Row, theirs: &Row) -> Result<Option<Wish>, TreeError> {

@@ -420,6 +420,63 @@ fn what_both_sides_merged_before_is_what_both_began_with() {
     assert_eq!(scratch.lookup(root, "one"), None);
 }
 
+/// A file whose first name was removed, so that only a further one leads to it; a branch.
+fn linked() -> (Scratch, Ino, View) {
+    let (mut scratch, directory, file, _) = forked();
+    scratch.link(file, scratch.root, "b").unwrap();
+    scratch.begin();
+    scratch.unlink(directory, "a.txt").unwrap();
+    let fork = scratch.fork("linked", None);
+    scratch.begin();
+    on(&mut scratch, &fork, |scratch| scratch.begin());
+    (scratch, file, fork)
+}
+
+#[test]
+fn an_edit_beats_the_removal_of_a_further_name_from_either_side() {
+    for is_edited_here in [true, false] {
+        let (mut scratch, file, fork) = linked();
+        let root = scratch.root;
+        if is_edited_here {
+            scratch.publish(file, 2, None);
+            on(&mut scratch, &fork, |scratch| scratch.unlink(root, "b").unwrap());
+        } else {
+            scratch.unlink(root, "b").unwrap();
+            on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+        }
+        let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+        assert_eq!(applied.kept.len(), 1);
+        assert_eq!((scratch.lookup(root, "b"), scratch.blob(file)), (Some(file), Some(2)));
+    }
+}
+
+#[test]
+fn who_edits_and_then_removes_a_further_name_has_removed_it() {
+    let (mut scratch, file, fork) = linked();
+    let root = scratch.root;
+    on(&mut scratch, &fork, |scratch| {
+        scratch.publish(file, 2, None);
+        scratch.unlink(root, "b").unwrap();
+    });
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    assert!(is_clean(&applied), "{applied:?}");
+    assert_eq!(scratch.lookup(root, "b"), None);
+}
+
+#[test]
+fn an_edit_brings_back_no_further_name_of_a_file_that_still_has_one() {
+    let (mut scratch, file, _) = linked();
+    let root = scratch.root;
+    scratch.link(file, root, "c").unwrap();
+    let fork = scratch.fork("two", None);
+    scratch.unlink(root, "b").unwrap();
+    on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    assert!(is_clean(&applied), "{applied:?}");
+    assert_eq!((scratch.lookup(root, "b"), scratch.lookup(root, "c")), (None, Some(file)));
+    assert_eq!(scratch.blob(file), Some(2));
+}
+
 #[test]
 fn a_time_that_somebody_set_comes_over_with_the_bytes_it_was_set_for() {
     let aged = AttributeEdit { mtime_ns: Some(5), ..AttributeEdit::default() };

@@ -179,3 +179,21 @@ fn what_was_created_and_stays_for_a_later_edit_keeps_its_extended_attributes() {
     let value = scratch.db().read(|conn| xattr(conn, &scratch.view, file, b"user.a")).unwrap();
     assert_eq!(value, Some(b"1".to_vec()));
 }
+
+#[test]
+fn a_name_made_by_link_stays_for_a_later_edit_and_goes_without_one() {
+    for is_edited in [true, false] {
+        let scratch = Scratch::new();
+        let root = scratch.root;
+        let file = scratch.written(root, "a", 1);
+        scratch.link(file, root, "b").unwrap();
+        scratch.unlink(root, "a").unwrap();
+        let created = scratch.operation.get();
+        scratch.begin();
+        if is_edited {
+            scratch.publish(file, 2, None);
+        }
+        scratch.undo(Some(created)).unwrap();
+        assert_eq!(scratch.lookup(root, "b"), is_edited.then_some(file));
+    }
+}
