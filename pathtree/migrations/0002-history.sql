@@ -98,3 +98,21 @@ CREATE INDEX conflicts_by_blob ON conflicts (blob) WHERE blob IS NOT NULL;
 
 -- Used by: which directories lost names after a fork.
 CREATE INDEX past_by_end ON past (until, parent) WHERE parent > 0;
+-- A version of the operation, or one that it superseded, was pruned: it can not be undone any more.
+ALTER TABLE operations ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+
+-- Used by: prune, to forget operations that nothing is left of.
+CREATE INDEX operations_pruned ON operations (id) WHERE pruned = 1;
+
+-- Where history was thinned: what a branch shows as of a reading before `until` is whole only where
+-- the reading ends a stretch of the calendar, or where a fork, a snapshot or a merge pins it.
+CREATE TABLE thinned (
+    branch  INTEGER NOT NULL,
+    periods INTEGER NOT NULL,  -- stretches whose ends are whole; bits: 1 hour, 2 day, 4 week,
+                               -- 8 month, 16 year
+    until   INTEGER NOT NULL,  -- hlc
+    PRIMARY KEY (branch, periods)
+) STRICT, WITHOUT ROWID;
+
+-- Used by: prune, to find what was removed and may be forgotten.
+CREATE INDEX inodes_removed ON inodes (branch) WHERE parent = 0;

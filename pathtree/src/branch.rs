@@ -9,6 +9,7 @@ use crate::{
     bucket::Bucket,
     db::{DbError, Doing as _, Tx},
     id::{BranchNumber, BucketNumber, Hlc, Stamp},
+    schedule,
 };
 
 /// The first branch of every bucket.
@@ -97,6 +98,12 @@ pub enum BranchError {
         /// The rule it breaks.
         rule: &'static str,
     },
+    /// It is what an automatic snapshot is called.
+    #[error("'{name}' is what an automatic snapshot is called")]
+    Automatic {
+        /// What was asked for.
+        name: String,
+    },
     /// The first branch keeps its name and stays.
     #[error("the branch '{MAIN}' can be neither renamed nor abandoned")]
     IsMain,
@@ -126,6 +133,19 @@ fn kind(frozen: bool) -> &'static str {
 pub fn check_name(name: &str) -> Result<(), BranchError> {
     match crate::bucket::broken_rule(name) {
         Some(rule) => Err(BranchError::BadName { name: name.into(), rule }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses names of [automatic](schedule::automatic) snapshots: what has one is removed when the time
+/// of an automatic snapshot of that name is over.
+///
+/// # Errors
+///
+/// [`BranchError::Automatic`].
+pub fn check_not_automatic(name: &str) -> Result<(), BranchError> {
+    match schedule::automatic(name) {
+        Some(_) => Err(BranchError::Automatic { name: name.into() }),
         None => Ok(()),
     }
 }
@@ -216,7 +236,8 @@ pub fn by_number(conn: &Connection, number: BranchNumber) -> Result<Option<Branc
         .doing("finding a branch")
 }
 
-/// Returns every branch and snapshot of a bucket, abandoned ones included, oldest first.
+/// Returns every branch and snapshot of a bucket, abandoned ones included, oldest first; not those
+/// that are being forgotten.
 ///
 /// # Errors
 ///
@@ -225,7 +246,7 @@ pub fn list(conn: &Connection, bucket: &Bucket) -> Result<Vec<Branch>, DbError> 
     conn.prepare_cached(concat!(
         "SELECT ",
         branch_columns!(),
-        " FROM branches WHERE bucket = ?1 ORDER BY number"
+        " FROM branches WHERE bucket = ?1 AND coalesce(abandoned_ns, 1) <> 0 ORDER BY number"
     ))
     .and_then(|mut stmt| stmt.query_map([bucket.number], read)?.collect())
     .doing("listing branches")

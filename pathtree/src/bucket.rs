@@ -169,7 +169,7 @@ pub fn find(conn: &Connection, name: &str) -> Result<Option<Bucket>, DbError> {
     .doing("finding a bucket")
 }
 
-/// Returns every bucket, removed ones included, by name.
+/// Returns every bucket, removed ones included, by name; not those that are being forgotten.
 ///
 /// # Errors
 ///
@@ -180,7 +180,7 @@ pub fn list(conn: &Connection) -> Result<Vec<Bucket>, DbError> {
         bucket_columns!(),
         " FROM buckets AS b LEFT JOIN branches AS m ON m.bucket = b.number AND m.name = 'main'
                                      AND m.abandoned_ns IS NULL
-         ORDER BY b.name, b.number"
+         WHERE coalesce(b.removed_ns, 1) <> 0 ORDER BY b.name, b.number"
     ))
     .and_then(|mut stmt| stmt.query_map([], read)?.collect())
     .doing("listing buckets")
@@ -204,7 +204,7 @@ pub fn rename(tx: &Tx<'_>, name: &str, to: &str) -> Result<(), BucketError> {
     Ok(())
 }
 
-/// Marks a bucket as removed; it can be [restored](restore) until gc forgets it.
+/// Marks a bucket as removed; it can be [restored](restore) until it is forgotten, 30 days later.
 ///
 /// # Errors
 ///

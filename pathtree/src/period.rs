@@ -62,6 +62,22 @@ impl Period {
         }
     }
 
+    /// Returns when the stretch that `unix_ns` lies in began.
+    pub(crate) fn begin_ns(self, unix_ns: i64) -> i64 {
+        match self {
+            Self::Hour => self.number(unix_ns).saturating_mul(HOUR_NS),
+            Self::Day => self.number(unix_ns).saturating_mul(DAY_NS),
+            Self::Week => (self.number(unix_ns) * 7 - 3).saturating_mul(DAY_NS),
+            Self::Month | Self::Year => {
+                let day = timestamp(unix_ns).to_zoned(TimeZone::UTC).date();
+                let first =
+                    if self == Self::Month { day.first_of_month() } else { day.first_of_year() };
+                let began = first.to_zoned(TimeZone::UTC).map(|day| day.timestamp());
+                began.map_or(i64::MIN, |at| i64::try_from(at.as_nanosecond()).unwrap_or(i64::MIN))
+            }
+        }
+    }
+
     /// Returns what the stretch that `unix_ns` lies in is called: `2026-11-20T18`, `2026-11-20`,
     /// `2026-W47`, `2026-11`, `2026`.
     pub fn label(self, unix_ns: i64) -> String {
@@ -118,6 +134,18 @@ mod tests {
             let (last, next) = (ns(last), ns(next));
             assert_eq!(period.number(last) + 1, period.number(next), "{period:?}");
             assert_ne!(period.label(last), period.label(next), "{period:?}");
+        }
+    }
+
+    #[test]
+    fn a_stretch_begins_where_the_one_before_ends() {
+        for text in ["2026-11-20T17:59:59.9Z", "2027-01-01T00:00:00Z", "1970-01-01T00:00:00Z"] {
+            for period in Period::ALL {
+                let begin = period.begin_ns(ns(text));
+                assert!(begin <= ns(text), "{period:?}");
+                assert_eq!(period.number(begin), period.number(ns(text)), "{period:?} {text}");
+                assert_eq!(period.number(begin - 1) + 1, period.number(begin), "{period:?} {text}");
+            }
         }
     }
 

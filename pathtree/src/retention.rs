@@ -16,8 +16,9 @@ use crate::{
 
 /// Longest span that can be written, in days: beyond it people mean `forever`.
 const DAYS_MAX: u32 = 36_500;
-/// Shortest span, in days: what was overwritten by mistake must outlast the day it happened on.
-const DAYS_MIN: u32 = 1;
+/// Every version stays for at least so many days, whatever a bucket says: a mistake is often found
+/// weeks later, and what is promised must not depend on who set the bucket up.
+pub const DAYS_PROMISED: u32 = 30;
 const DAYS_PER_WEEK: u32 = 7;
 const DAYS_PER_YEAR: u32 = 365;
 
@@ -58,8 +59,18 @@ pub struct Superseded {
 }
 
 impl Superseded {
+    /// Says whether it may go at `now_ns` whatever the rule of its bucket: nothing in `pins` shows
+    /// it, and it is no longer promised.
+    pub(crate) fn may_be_freed(self, now_ns: i64, pins: &BTreeSet<Hlc>) -> bool {
+        self.is_older(DAYS_PROMISED, now_ns) && !self.is_pinned(pins)
+    }
+
+    fn is_older(self, days: u32, now_ns: i64) -> bool {
+        now_ns.saturating_sub(self.until.unix_ns()) > i64::from(days) * DAY_NS
+    }
+
     /// Says whether a look at one of `pins` shows it.
-    fn is_pinned(self, pins: &BTreeSet<Hlc>) -> bool {
+    pub(crate) fn is_pinned(self, pins: &BTreeSet<Hlc>) -> bool {
         self.since < self.until && pins.range(self.since..self.until).next().is_some()
     }
 
@@ -92,6 +103,12 @@ impl History {
         }
         let mut parts = text.split(',').map(str::trim);
         let whole_days = span(parts.next().unwrap_or_default())?;
+        if whole_days < DAYS_PROMISED {
+            return Err(
+                "every version stays for at least 30 days, so that a mistake can be taken \
+                        back; `transient` is for what needs no earlier versions",
+            );
+        }
         let mut steps: Vec<Step> = Vec::new();
         for part in parts {
             let (until_days, adverb) = match part.split_once(char::is_whitespace) {
@@ -119,6 +136,18 @@ impl History {
         Ok(Self::Thinned(Thinning { whole_days, steps }))
     }
 
+    /// Returns what pruning at `now_ns` leaves whole, by age.
+    pub(crate) fn stretches(&self, now_ns: i64) -> Vec<Stretch> {
+        let Self::Thinned(thinning) = self else { return Vec::new() };
+        let ends = thinning.steps.iter().map_while(|step| step.until_days);
+        let ages = std::iter::once(thinning.whole_days).chain(ends);
+        let stretch = |(nth, days): (usize, u32)| Stretch {
+            until: Hlc::last_of_unix_ns(now_ns.saturating_sub(i64::from(days) * DAY_NS)),
+            periods: thinning.steps[nth..].iter().map(|step| step.period).collect(),
+        };
+        ages.enumerate().map(stretch).collect()
+    }
+
     /// Says whether `version` may be pruned at `now_ns` (Unix nanoseconds).
     ///
     /// It may not while it is
@@ -133,8 +162,7 @@ impl History {
     /// A machine whose clock went back sees versions that end in the future: those are young.
     pub fn may_prune(&self, version: Superseded, now_ns: i64, pins: &BTreeSet<Hlc>) -> bool {
         let Self::Thinned(thinning) = self else { return false };
-        let age_ns = now_ns.saturating_sub(version.until.unix_ns());
-        let is_past = |days: u32| age_ns > i64::from(days) * DAY_NS;
+        let is_past = |days: u32| version.is_older(days, now_ns);
         is_past(thinning.whole_days)
             && !version.is_pinned(pins)
             && !thinning
@@ -143,6 +171,15 @@ impl History {
                 .filter(|step| !step.until_days.is_some_and(is_past))
                 .any(|step| version.closes(step.period))
     }
+}
+
+/// Stretches of the calendar, up to a reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// Before this reading only the ends of `periods` are sure to be whole.
+    pub(crate) until: Hlc,
+    /// None: nothing is.
+    pub(crate) periods: Vec<Period>,
 }
 
 /// Reads `30d`, `8w` or `1y` as days.
@@ -159,7 +196,7 @@ fn span(text: &str) -> Result<u32, &'static str> {
         return Err(RULE);
     }
     let count: u32 = digits.parse().map_err(|_| RULE)?;
-    let days = count.checked_mul(unit_days).filter(|days| (DAYS_MIN..=DAYS_MAX).contains(days));
+    let days = count.checked_mul(unit_days).filter(|days| (1..=DAYS_MAX).contains(days));
     days.ok_or("a span is between 1 day and 100 years; without an end it is `forever`")
 }
 

@@ -20,6 +20,7 @@ mod inode;
 mod log;
 mod merge;
 mod operation;
+mod prune;
 mod purge;
 mod relink;
 mod removed;
@@ -55,6 +56,12 @@ pub use self::{
     log::{Event, Located, Log, Logged, Origin, What, origin},
     merge::{Merge, MergeError, merge},
     operation::{NewOperation, Operation, operation, operations, store_operation},
+    prune::{
+        Asked, DecidedConflict, Prunable, PruneCount, PruneSearch, Pruned, Pruning, RowsOfBranch,
+        begin_to_forget, branches_to_forget, buckets_to_forget, decided_conflicts,
+        emptied_operations, forget_bucket, forget_conflict, forget_operations, forget_rest,
+        forget_rows, nearest_kept, operations_of_branch, prune, rows_of_branch,
+    },
     purge::purge_transient,
     relink::relink,
     removed::{Removed, removed, removed_as},

@@ -100,8 +100,8 @@ fn what_is_written_is_shown_again() {
         ("8w", "56d"),
         ("365d,10y weekly", "1y,10y weekly"),
         (
-            "1d,2d hourly,60d daily,1y weekly,5y monthly,yearly",
-            "1d,2d hourly,60d daily,1y weekly,5y monthly,yearly",
+            "30d,40d hourly,60d daily,1y weekly,5y monthly,yearly",
+            "30d,40d hourly,60d daily,1y weekly,5y monthly,yearly",
         ),
     ] {
         let parsed = History::parse(written).unwrap();
@@ -124,6 +124,8 @@ fn what_is_no_rule_is_refused_with_the_rule_it_breaks() {
         ("99999999999d", "a span"),
         ("0d", "between"),
         ("101y", "between"),
+        ("29d", "at least 30 days"),
+        ("4w,monthly", "transient"),
         ("30d,", "ends with"),
         ("30d,1y", "ends with"),
         ("30d,1y often", "ends with"),
@@ -142,13 +144,13 @@ fn what_is_no_rule_is_refused_with_the_rule_it_breaks() {
 fn arb_history() -> impl Strategy<Value = History> {
     let texts = [
         "forever",
-        "1d",
         "30d",
+        "40d",
         "30d,1y daily,monthly",
-        "1d,2d hourly,60d daily,26w weekly,2y monthly,yearly",
-        "2d,20d weekly,monthly",
-        "7d,90d hourly,yearly",
-        "1d,weekly",
+        "30d,32d hourly,60d daily,26w weekly,2y monthly,yearly",
+        "32d,50d weekly,monthly",
+        "30d,120d hourly,yearly",
+        "30d,weekly",
     ];
     prop::sample::select(texts.to_vec()).prop_map(|text| History::parse(text).unwrap())
 }

@@ -26,6 +26,15 @@ impl Facet {
         }
     }
 
+    /// The facet of a number in `past.facet`.
+    pub(super) fn of(number: i64) -> Self {
+        match number {
+            0 => Self::Edge,
+            1 => Self::Attributes,
+            _ => Self::Content,
+        }
+    }
+
     /// The bit in `change.what`.
     pub(super) fn bit(self) -> i64 {
         1 << self.number()

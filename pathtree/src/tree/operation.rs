@@ -32,6 +32,8 @@ pub struct Operation {
     pub undoes: Option<OperationId>,
     /// The operation in force that undid it.
     pub undone_by: Option<OperationId>,
+    /// A part of what it did, or of what was before it, was pruned.
+    pub pruned: bool,
 }
 
 /// Stores the operation that begins with `first` and returns its id.
@@ -80,7 +82,7 @@ fn store(
 
 macro_rules! operation_columns {
     () => {
-        "o.id, o.actor, o.who, o.what, o.undoes"
+        "o.id, o.actor, o.who, o.what, o.undoes, o.pruned"
     };
 }
 
@@ -211,5 +213,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Operation> {
         what: row.get(3)?,
         undoes: row.get(4)?,
         undone_by: None,
+        pruned: row.get(5)?,
     })
 }

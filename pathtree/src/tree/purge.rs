@@ -1,5 +1,7 @@
 //! Inodes that leave no history: created and unlinked within one operation.
 
+use std::collections::BTreeSet;
+
 use rusqlite::params;
 
 use super::{
@@ -65,63 +67,103 @@ fn purge(
     if is_remembered(tx, view, inode.ino)? {
         return Ok(None);
     }
-    erase(tx, view, inode, &edges).map(Some)
+    let traces = Traces::of_inode(tx, view, inode, &edges)?;
+    delete_traces(tx, view, &traces)?;
+    Ok(Some(traces.blobs))
 }
 
-/// Deletes every row that speaks of an inode; returns the blobs that its versions held.
-fn erase(
+/// Every row that speaks of an inode, or of some of its edges.
+pub(super) struct Traces {
+    edges: Vec<Ino>,
+    logged: BTreeSet<(Ino, Stamp)>,
+    /// The inode, and whether it is a symbolic link; `None` where it stays.
+    inode: Option<(Ino, bool)>,
+    /// What its versions hold, once for each.
+    pub(super) blobs: Vec<BlobNumber>,
+}
+
+impl Traces {
+    /// Those of edges alone.
+    pub(super) fn of_edges(tx: &Tx<'_>, view: &View, edges: &[Edge]) -> Result<Self, DbError> {
+        let mut traces =
+            Self { edges: vec![], logged: BTreeSet::new(), inode: None, blobs: vec![] };
+        for edge in edges {
+            traces.edges.push(edge.row);
+            traces.logged.extend([(edge.row, edge.id.0), (edge.row, edge.version)]);
+            for (stamp, blob) in past_versions(tx, view, edge.row)? {
+                traces.logged.insert((edge.row, stamp));
+                traces.blobs.extend(blob);
+            }
+        }
+        Ok(traces)
+    }
+
+    /// Those of an inode with all of its edges.
+    pub(super) fn of_inode(
+        tx: &Tx<'_>,
+        view: &View,
+        inode: &Inode,
+        edges: &[Edge],
+    ) -> Result<Self, DbError> {
+        let mut traces = Self::of_edges(tx, view, edges)?;
+        let xattrs = xattr_versions(tx, view, inode.ino)?;
+        let stamps = xattrs.into_iter().chain([inode.attributes, inode.content]);
+        traces.logged.extend(stamps.map(|stamp| (inode.ino, stamp)));
+        traces.blobs.splice(0..0, inode.blob);
+        traces.inode = Some((inode.ino, inode.mode & S_IFMT == S_IFLNK));
+        Ok(traces)
+    }
+}
+
+/// Deletes every row that speaks of something; returns the operations that did it.
+pub(super) fn delete_traces(
     tx: &Tx<'_>,
     view: &View,
-    inode: &Inode,
-    edges: &[Edge],
-) -> Result<Vec<BlobNumber>, DbError> {
-    let mut blobs: Vec<BlobNumber> = inode.blob.into_iter().collect();
-    let mut logged = vec![(inode.ino, inode.attributes), (inode.ino, inode.content)];
-    logged.extend(xattr_versions(tx, view, inode.ino)?.into_iter().map(|stamp| (inode.ino, stamp)));
-    for edge in edges {
-        logged.extend([(edge.row, edge.id.0), (edge.row, edge.version)]);
-        for (stamp, blob) in past_versions(tx, view, edge.row)? {
-            logged.push((edge.row, stamp));
-            blobs.extend(blob);
-        }
+    traces: &Traces,
+) -> Result<BTreeSet<OperationId>, DbError> {
+    let mut operations = BTreeSet::new();
+    for (row, stamp) in &traces.logged {
+        let operation = tx
+            .prepare_cached(
+                "DELETE FROM change WHERE branch = ?1 AND hlc = ?2 AND actor = ?3 AND id = ?4
+                 RETURNING operation",
+            )
+            .and_then(|mut stmt| {
+                let key = params![view.branch, stamp.hlc, stamp.actor, row];
+                stmt.query_map(key, |row| row.get(0))?.collect::<Result<Vec<OperationId>, _>>()
+            })
+            .doing("forgetting an inode's changes")?;
+        operations.extend(operation);
     }
-    logged.sort_unstable();
-    logged.dedup();
-    for (row, stamp) in logged {
-        tx.prepare_cached(
-            "DELETE FROM change WHERE branch = ?1 AND hlc = ?2 AND actor = ?3 AND id = ?4",
-        )
-        .and_then(|mut stmt| stmt.execute(params![view.branch, stamp.hlc, stamp.actor, row]))
-        .doing("forgetting a transient inode's changes")?;
-    }
-    for Edge { row, .. } in edges {
+    for row in &traces.edges {
         for sql in [
             "DELETE FROM past WHERE id = ?1 AND branch = ?2",
             "DELETE FROM inodes WHERE id = ?1 AND branch = ?2",
         ] {
             tx.prepare_cached(sql)
                 .and_then(|mut stmt| stmt.execute(params![row, view.branch]))
-                .doing("forgetting a transient inode")?;
+                .doing("forgetting an inode")?;
         }
     }
+    let Some((ino, is_symlink)) = traces.inode else { return Ok(operations) };
     for sql in [
         "DELETE FROM xattrs WHERE id = ?1 AND branch = ?2",
         "DELETE FROM past_xattrs WHERE id = ?1 AND branch = ?2",
     ] {
         tx.prepare_cached(sql)
-            .and_then(|mut stmt| stmt.execute(params![inode.ino, view.branch]))
-            .doing("forgetting a transient inode's attributes")?;
+            .and_then(|mut stmt| stmt.execute(params![ino, view.branch]))
+            .doing("forgetting an inode's extended attributes")?;
     }
-    if inode.mode & S_IFMT == S_IFLNK {
+    if is_symlink {
         tx.prepare_cached("DELETE FROM symlinks WHERE id = ?1")
-            .and_then(|mut stmt| stmt.execute([inode.ino]))
-            .doing("forgetting a transient symbolic link")?;
+            .and_then(|mut stmt| stmt.execute([ino]))
+            .doing("forgetting a symbolic link")?;
     }
-    Ok(blobs)
+    Ok(operations)
 }
 
 /// The inode's own edge and its further ones, live or not.
-fn edges_of(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Vec<Edge>, DbError> {
+pub(super) fn edges_of(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Vec<Edge>, DbError> {
     tx.prepare_cached(
         "SELECT id, born, born_actor, e_since, e_actor, target, replaces FROM inodes
          WHERE id = ?1 AND branch = ?2

@@ -11,6 +11,7 @@ mod log;
 mod merging;
 mod model;
 mod naive;
+mod pruning;
 mod purging;
 mod relinking;
 mod removed;

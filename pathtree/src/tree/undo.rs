@@ -39,6 +39,9 @@ pub enum UndoError {
         /// What undid it.
         by: OperationId,
     },
+    /// What was before it is not known any more.
+    #[error("operation {0} can not be undone: versions that it takes were pruned")]
+    Pruned(OperationId),
     /// The tree refused.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -65,7 +68,8 @@ pub struct Undone {
 ///
 /// # Errors
 ///
-/// [`UndoError::NotFound`], [`UndoError::Already`], [`UndoError::Nothing`], or the database's.
+/// [`UndoError::NotFound`], [`UndoError::Already`], [`UndoError::Nothing`], [`UndoError::Pruned`],
+/// or the database's.
 pub fn undo(
     tx: &Tx<'_>,
     view: &View,
@@ -110,6 +114,9 @@ fn put_back(
     let found = operation(tx, view, target)?.ok_or(UndoError::NotFound(target))?;
     if let Some(by) = found.undone_by {
         return Err(UndoError::Already { operation: target, by });
+    }
+    if found.pruned {
+        return Err(UndoError::Pruned(target));
     }
     let deltas = deltas_of(tx, view, target)?;
     let by = store_operation_undoing(tx, view, tx.next_stamp(), new, target)?;

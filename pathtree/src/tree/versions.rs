@@ -128,15 +128,16 @@ pub fn touched_by_newest(conn: &Connection, view: &View) -> Result<Vec<TouchedRo
 /// Every facet, to go through all.
 pub(super) const FACETS: [Facet; 3] = [Facet::Edge, Facet::Attributes, Facet::Content];
 
+/// No operation lasts longer, in readings: ten minutes, and its last pause.
+pub(super) const OPERATION_LENGTH_MAX: i64 = 605_000 << Hlc::COUNTER_BITS;
+
 /// The inodes and links that the log names for an operation, oldest change first.
 pub(super) fn changed_by(
     conn: &Connection,
     view: &View,
     operation: OperationId,
 ) -> Result<Vec<(Ino, Stamp)>, DbError> {
-    /// No operation lasts longer: ten minutes, and its last pause.
-    const LENGTH_MILLIS_MAX: i64 = 605_000;
-    let last = operation.0 + (LENGTH_MILLIS_MAX << Hlc::COUNTER_BITS);
+    let last = operation.0 + OPERATION_LENGTH_MAX;
     conn.prepare_cached(
         "SELECT id, hlc, actor FROM change
          WHERE branch = ?1 AND hlc >= ?2 AND hlc <= ?3 AND operation = ?2",

@@ -208,7 +208,7 @@ fn current_version(
 }
 
 /// What a replaced value had superseded shows until the new one's time.
-fn close_gap(
+pub(super) fn close_gap(
     tx: &Tx<'_>,
     view: &View,
     ino: Ino,

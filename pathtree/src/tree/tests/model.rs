@@ -186,10 +186,10 @@ fn variant<T>(outcome: Result<T, TreeError>) -> Outcome<T> {
 }
 
 /// A branch, what it should show, and what it showed at some instants before.
-struct Line {
-    view: View,
-    model: Model,
-    instants: Vec<(Hlc, Model)>,
+pub(super) struct Line {
+    pub(super) view: View,
+    pub(super) model: Model,
+    pub(super) instants: Vec<(Hlc, Model)>,
 }
 
 /// The tree and its model, side by side.
@@ -197,9 +197,9 @@ pub(super) struct Pair {
     pub(super) scratch: Scratch,
     /// Of the current branch.
     pub(super) model: Model,
-    instants: Vec<(Hlc, Model)>,
+    pub(super) instants: Vec<(Hlc, Model)>,
     /// The other branches.
-    lines: Vec<Line>,
+    pub(super) lines: Vec<Line>,
     /// The version that was published last, which its writer may replace.
     pub(super) own: Option<(Ino, Stamp)>,
     pub(super) blobs: i64,
@@ -553,7 +553,7 @@ pub(super) fn arb_step() -> impl Strategy<Value = Step> {
 }
 
 /// The same on several branches; bytes that did not survive are the subject of other tests.
-fn arb_branching_step() -> impl Strategy<Value = Step> {
+pub(super) fn arb_branching_step() -> impl Strategy<Value = Step> {
     let at = prop_oneof![3 => Just(None), 1 => any::<u8>().prop_map(Some)];
     prop_oneof![
         30 => arb_step().prop_filter("not here", |step| !matches!(step, Step::Withdraw(_))),
