@@ -19,6 +19,7 @@ mod error;
 mod folders;
 mod gc;
 mod hash;
+mod ledger;
 mod outboard;
 mod quarantine;
 mod range_map;
@@ -47,6 +48,7 @@ pub use crate::{
     error::BlobError,
     gc::{Garbage, GarbageKind, GcReport, GcRequest},
     hash::{BlobHash, BlobHashError},
+    ledger::Ledger,
     reader::BlobReader,
     rebuild::RebuildReport,
     record::DraftRecord,

@@ -195,3 +195,30 @@ fn a_dry_run_writes_nothing_and_leaves_out_what_only_a_wrong_count_makes_garbage
     assert_eq!(rig.gc(false), dry);
     assert_eq!(rig.read(named), shared);
 }
+
+#[test]
+fn a_ledger_says_what_the_last_reference_frees_and_drops_nothing() {
+    let rig = Rig::new();
+    let (large, small) = (bytes(1, 50_000), bytes(2, 100));
+    let [first, second] = [rig.sealed(&large), rig.sealed(&large)];
+    let inline = rig.db().write(|tx| rig.store().insert_inline(tx, &small)).unwrap();
+    rig.db().write(|tx| rig.store().add_reference(tx, first)).unwrap();
+    let mut ledger = crate::Ledger::default();
+    let mut freed = Vec::new();
+    for number in [first, inline, second, first, first] {
+        freed.push(rig.db().read(|conn| ledger.drop_reference(conn, number)).unwrap());
+    }
+    assert_eq!(freed, [0, 100, 0, 50_000, 0]);
+    assert_eq!(rig.row(first).refs, 2);
+    // Asked before each, it agrees with what is dropped.
+    let mut left = 0;
+    for number in [second, first, first] {
+        let dropped = rig.db().write(|tx| {
+            let freed = crate::Ledger::default().drop_reference(tx, number)?;
+            rig.store().drop_reference(tx, number)?;
+            Ok::<_, BlobError>(freed)
+        });
+        left += dropped.unwrap();
+    }
+    assert_eq!(left, 50_000);
+}
