@@ -10,9 +10,11 @@ mod error;
 pub mod fuse;
 mod line;
 mod open_file;
+mod prune;
 pub mod recovery;
 mod reserve;
 mod settler;
+mod upkeep;
 mod vfs;
 
 pub use crate::{
@@ -23,8 +25,10 @@ pub use crate::{
     caller::Caller,
     error::FsError,
     open_file::{ContentKey, OpenFile, OpenWrite, Published, Seek},
+    prune::{GoOn, PruneReport, PruneRequest, Pruner},
     reserve::give_reserve,
     settler::{Settler, SettlerSettings},
+    upkeep::{Looked, Upkeep, UpkeepError},
     vfs::{
         DecideError, FileState, FileStory, Restore, Restored, Touched, VersionLine, Vfs, VfsOptions,
     },

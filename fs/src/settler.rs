@@ -14,7 +14,7 @@ use std::{
 };
 
 use tesfs_blobs::{BlobError, Store};
-use tesfs_pathtree::{BlobNumber, Chain, Db};
+use tesfs_pathtree::{BlobNumber, BranchNumber, Chain, Db, Ino};
 
 use crate::{
     error::FsError,
@@ -129,6 +129,17 @@ impl Settler {
             other.meet(vfs);
         }
         watched.push(Arc::downgrade(vfs));
+    }
+
+    /// Says whether anything shows a branch or snapshot.
+    pub fn is_shown(&self, branch: BranchNumber) -> bool {
+        self.shared.watched().iter().any(|vfs| vfs.branch().number == branch)
+    }
+
+    /// Says whether somebody has an inode open on a branch.
+    pub fn is_held(&self, branch: BranchNumber, ino: Ino) -> bool {
+        let watched = self.shared.watched();
+        watched.iter().any(|vfs| vfs.branch().number == branch && vfs.is_held(ino))
     }
 
     /// Settles and seals everything that can be, now, and returns how many blobs are sealed by it.

@@ -327,7 +327,8 @@ impl Vfs {
         })
     }
 
-    fn is_held(&self, ino: Ino) -> bool {
+    /// Says whether somebody has an inode open.
+    pub(crate) fn is_held(&self, ino: Ino) -> bool {
         self.lock_holds().handles.contains_key(&ino)
     }
 

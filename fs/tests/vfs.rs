@@ -8,6 +8,7 @@ mod merging;
 mod node;
 mod restoring;
 mod settling;
+mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 

@@ -37,7 +37,11 @@ impl Vfs {
         if let Some(said) = looks.said(name, is_over, wall_ns) {
             return Ok(Some(said));
         }
-        let look = self.look_through(Hlc::last_of_unix_ns(at_ns), wall_ns)?;
+        let asked = Hlc::last_of_unix_ns(at_ns);
+        // Where history was thinned, the last state before that is whole.
+        let kept = self.db.read(|conn| tree::nearest_kept(conn, &self.view, asked))?;
+        let Some(kept) = kept else { return Ok(None) };
+        let look = self.look_through(kept, wall_ns)?;
         Ok(Some(looks.say(name, is_over, look, wall_ns)))
     }
 
