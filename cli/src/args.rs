@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the help that explains it.
 
 mod branches;
+mod history;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap_complete::Shell;
 pub(crate) use self::branches::{
     BranchCommand, ConflictsCommand, MergeArgs, OperationCommand, SnapshotCommand,
 };
+pub(crate) use self::history::HistoryCommand;
 
 const MAIN_EXAMPLES: &str = "\
 Examples:
@@ -47,8 +49,7 @@ Settings:
                  `*.tmp,~$*,.cache/**` [default: none]
 
 The value `default` goes back to the default. docs/CONFIG.md says more about each. They are kept
-with the bucket; this release does not act on them yet: it keeps every version and takes no
-snapshots.
+with the bucket; a running node acts on them once a minute (snapshots) and once a day (history).
 
 Examples:
   tesfs bucket set photos history=forever
@@ -262,6 +263,9 @@ Plain, it checks the database, that every version has its bytes, and their sizes
 With --full every byte is read and hashed. Damage makes the exit code 5; a damaged blob is put
 into quarantine, never deleted. With PATH only the files at or below it are checked.")]
     Verify(VerifyArgs),
+    /// Thin out earlier versions
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// Delete bytes that nothing refers to any more
     Gc(GcArgs),
     /// Print a completion script for a shell

@@ -8,6 +8,7 @@ pub(crate) mod deleted;
 pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod gc;
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod log;
 pub(crate) mod man;
@@ -55,4 +56,5 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<export::Export>();
     routes.add::<verify::Verify>();
     routes.add::<gc::Gc>();
+    routes.add::<history::Prune>();
 }

@@ -251,7 +251,9 @@ fn open_exit(err: &OpenError) -> Exit {
 fn decide_exit(err: &DecideError) -> Exit {
     match err {
         DecideError::Merge(MergeError::IntoItself | MergeError::OtherBucket)
-        | DecideError::Undo(UndoError::Nothing { .. } | UndoError::Already { .. }) => Exit::Refused,
+        | DecideError::Undo(
+            UndoError::Nothing { .. } | UndoError::Already { .. } | UndoError::Pruned(_),
+        ) => Exit::Refused,
         DecideError::Undo(UndoError::NotFound(_)) => Exit::NotFound,
         DecideError::Merge(MergeError::Tree(_) | MergeError::Database(_))
         | DecideError::Undo(UndoError::Tree(_) | UndoError::Database(_)) => Exit::Failure,
@@ -262,7 +264,7 @@ fn decide_exit(err: &DecideError) -> Exit {
 fn branch_exit(err: &BranchError) -> Exit {
     match err {
         BranchError::NotFound { .. } | BranchError::BeforeBirth { .. } => Exit::NotFound,
-        BranchError::BadName { .. } => Exit::Usage,
+        BranchError::BadName { .. } | BranchError::Automatic { .. } => Exit::Usage,
         BranchError::NameTaken { .. }
         | BranchError::NotAbandoned { .. }
         | BranchError::IsMain

@@ -143,6 +143,10 @@ fn decide_hint(err: &DecideError) -> Option<String> {
         DecideError::Undo(UndoError::Already { .. }) => {
             "`tesfs redo` does it again; `tesfs op log` shows what is undone".to_owned()
         }
+        DecideError::Undo(UndoError::Pruned(_)) => {
+            "`tesfs log PATH` shows what is left; `tesfs restore PATH --at TIME` brings it back"
+                .to_owned()
+        }
         DecideError::Undo(UndoError::Nothing { .. } | UndoError::NotFound(_)) => {
             "`tesfs op log` shows what was done".to_owned()
         }
@@ -158,6 +162,10 @@ fn branch_hint(err: &BranchError) -> Option<String> {
         }
         BranchError::BeforeBirth { .. } => {
             "`tesfs log` shows since when there is something".to_owned()
+        }
+        BranchError::Automatic { .. } => {
+            "choose another name: automatic snapshots are removed when their time is over"
+                .to_owned()
         }
         BranchError::IsMain => {
             "`tesfs branch create NAME` makes another branch beside it".to_owned()

@@ -22,6 +22,7 @@ mod serve;
 mod session;
 mod shown;
 mod signals;
+mod size;
 mod suggest;
 mod target;
 mod time;

@@ -18,10 +18,12 @@ use rustix::{
 };
 use tesfs_blobs::Store;
 use tesfs_fs::{
-    Settler, SettlerSettings,
+    Settler, SettlerSettings, Upkeep,
     recovery::{self, Recovered},
 };
-use tesfs_pathtree::{Chain, Clock, Db, DeviceId, Identity, OpenError, bucket, bucket::Bucket};
+use tesfs_pathtree::{
+    BranchNumber, Chain, Clock, Db, DeviceId, Identity, Ino, OpenError, bucket, bucket::Bucket,
+};
 
 pub(crate) use self::mounts::MountWish;
 use self::{mounts::Mounts, trees::Trees};
@@ -49,6 +51,8 @@ pub(crate) struct Node {
     trees: Trees,
     /// `None` when the node has ended.
     settler: Mutex<Option<Arc<Settler>>>,
+    /// `None` unless it serves.
+    upkeep: Mutex<Option<Upkeep>>,
     mounts: Arc<Mounts>,
     store: Arc<Store>,
     db: Arc<Db>,
@@ -106,6 +110,7 @@ impl Node {
         Ok(Arc::new(Self {
             trees,
             settler: Mutex::new(Some(settler)),
+            upkeep: Mutex::default(),
             mounts: Arc::default(),
             store,
             db,
@@ -164,9 +169,26 @@ impl Node {
         &self.trees
     }
 
-    /// Says that the node serves its socket from now on.
-    pub(crate) fn begin_to_serve(&self) {
+    /// Says that the node serves its socket from now on, and lets it look after its buckets.
+    ///
+    /// # Errors
+    ///
+    /// The system gave no thread.
+    pub(crate) fn begin_to_serve(&self) -> io::Result<()> {
         self.serves.store(true, Ordering::Relaxed);
+        let Some(settler) = self.settler() else { return Ok(()) };
+        let upkeep = Upkeep::start(Arc::clone(&self.db), Arc::clone(&self.store), settler)?;
+        *self.upkeep.lock().unwrap_or_else(PoisonError::into_inner) = Some(upkeep);
+        Ok(())
+    }
+
+    /// Says whether somebody has an inode of a branch open.
+    pub(crate) fn is_held(&self, branch: BranchNumber, ino: Ino) -> bool {
+        self.settler().is_some_and(|settler| settler.is_held(branch, ino))
+    }
+
+    fn settler(&self) -> Option<Arc<Settler>> {
+        self.settler.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the node serves its socket.
@@ -226,8 +248,7 @@ impl Node {
     ///
     /// The disk or the database failed.
     pub(crate) fn settle(&self) -> Result<(), CliError> {
-        let settler = self.settler.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match settler {
+        match self.settler() {
             Some(settler) => match settler.settle_now() {
                 Ok(_) => Ok(()),
                 Err(source) => Err(CliError::Settle { source: Box::new(source) }),
@@ -245,6 +266,8 @@ impl Node {
     /// Ends the node in order: open files get the configured time, then the folders are taken
     /// away whatever is open, and what waits for its seal is sealed.
     pub(crate) fn end(&self, progress: &Progress, hurry: &dyn Fn() -> bool) {
+        // Ends its thread between two transactions.
+        drop(self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.end_mounts(progress, hurry);
         if let Err(err) = self.settle() {
             tracing::error!(error = %Chain(&err), "what was written is not settled");

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use crate::{
     args::{
-        BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, DiffArgs, MergeArgs,
-        OperationCommand, RestoreArgs, SnapshotCommand, WhichFlags,
+        BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, DiffArgs, HistoryCommand,
+        MergeArgs, OperationCommand, RestoreArgs, SnapshotCommand, WhichFlags,
     },
     commands::{
         branch::{self, Changed, Kind},
         bucket, cat,
         conflicts::{self, Keep},
-        deleted, diff, export, gc, import, log, man,
+        deleted, diff, export, gc, history, import, log, man,
         merge::{Merge, Side},
         operation, restore, settings, status, story, umount, verify,
     },
@@ -89,6 +89,10 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Verify(args) => {
             let target = optional_target(&session, args.path.as_deref())?;
             session.ask(verify::Verify { full: args.full, target }, false)
+        }
+        Command::History(HistoryCommand::Prune { bucket, to_free, dry_run }) => {
+            let place = session.context()?;
+            session.ask(history::Prune { place, bucket, to_free, dry_run }, false)
         }
         Command::Gc(args) => session.ask(gc::Gc { dry_run: args.dry_run }, false),
         Command::Completions(_) | Command::Man(_) => Ok(Exit::Success),
@@ -244,6 +248,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::Import(_) => "import",
         Command::Export(_) => "export",
         Command::Verify(_) => "verify",
+        Command::History(_) => "history",
         Command::Gc(_) => "gc",
         Command::Completions(_) => "completions",
         Command::Man(_) => "man",

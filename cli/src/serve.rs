@@ -158,7 +158,8 @@ pub(crate) fn daemon(session: &mut Session) -> Result<Exit, CliError> {
 }
 
 fn start_server(node: &Arc<Node>) -> Result<Server, CliError> {
-    node.begin_to_serve();
+    node.begin_to_serve()
+        .map_err(|source| CliError::Start { doing: "starting the upkeep", source })?;
     Server::start(node)
         .map_err(|source| CliError::Start { doing: "opening the control socket", source })
 }

@@ -8,7 +8,7 @@ use tesfs_pathtree::{
     branch::{self, Branch},
     bucket::Bucket,
     moment::{self, MomentError},
-    tree::View,
+    tree::{self, View},
 };
 
 pub(crate) use self::error::ShownError;
@@ -141,11 +141,12 @@ impl Node {
         }
     }
 
-    /// Finds what a branch showed at a time.
+    /// Finds what a branch showed at a time, or at the last before it that is kept.
     ///
     /// # Errors
     ///
-    /// No time, one that is still to come, or one before there was a bucket.
+    /// No time, one that is still to come, one before there was a bucket, or one of which nothing
+    /// is kept any more.
     pub(crate) fn as_of(&self, of: &Shown, said: &Said) -> Result<Shown, CliError> {
         let at = Hlc::last_of_unix_ns(said.moment(self.clock().now_ns())?);
         let first = self.require_branch(&of.bucket, None)?.born.hlc;
@@ -157,7 +158,15 @@ impl Node {
             }
             .into());
         }
-        Ok(of.as_of(at))
+        // Where history was thinned, the last state before that is whole.
+        let view = self.view(of)?;
+        match self.db().read(|conn| tree::nearest_kept(conn, &view, at))? {
+            Some(kept) => Ok(of.as_of(kept)),
+            None => {
+                let (bucket, said) = (of.bucket.name.clone(), said.words.clone());
+                Err(ShownError::NotKept { bucket, said }.into())
+            }
+        }
     }
 
     /// Finds a branch or snapshot of a bucket by its name; `main` where none is given.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tesfs_pathtree::{
     branch::{self, Branch, NewBranch},
     bucket::Bucket,
+    schedule,
 };
 
 use crate::{
@@ -75,6 +76,7 @@ impl Request for Create {
     const PATH: &'static str = "/v1/branch/create";
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<Created, CliError> {
+        branch::check_not_automatic(&self.name)?;
         let here = node.here(&self.place)?;
         let from = match &self.from {
             None => here,
@@ -122,6 +124,8 @@ pub(crate) struct BranchInfo {
     pub(crate) shows_until: Option<Moment>,
     pub(crate) abandoned: Option<Moment>,
     pub(crate) mounted_at: Option<WirePath>,
+    /// How often such a snapshot is taken by itself; of others none.
+    pub(crate) automatic: Option<String>,
 }
 
 impl Show for Listed {
@@ -140,9 +144,18 @@ impl Show for Listed {
                 (None, None) => "-".to_owned(),
             };
             let from = branch.from.clone().unwrap_or_else(|| "-".to_owned());
-            vec![branch.name.clone(), from, branch.created.to_string(), place]
+            let made = branch.created.to_string();
+            let taken = branch.automatic.clone().unwrap_or_else(|| "by hand".to_owned());
+            match self.kind {
+                Kind::Branch => vec![branch.name.clone(), from, made, place],
+                Kind::Snapshot => vec![branch.name.clone(), from, made, taken, place],
+            }
         });
-        table(&[self.kind.word(), "from", "made", "mounted at"], &[], rows.collect())
+        let header: &[&str] = match self.kind {
+            Kind::Branch => &["branch", "from", "made", "mounted at"],
+            Kind::Snapshot => &["snapshot", "from", "made", "taken", "mounted at"],
+        };
+        table(header, &[], rows.collect())
     }
 }
 
@@ -161,6 +174,9 @@ impl Request for List {
             from: one.fork.and_then(|fork| name_of(fork.parent)),
             created: Moment(one.born.hlc.unix_ns()),
             shows_until: one.fork.map(|fork| Moment(fork.through.unix_ns())),
+            automatic: schedule::automatic(&one.name)
+                .filter(|_| one.frozen)
+                .map(|period| period.adverb().to_owned()),
             abandoned: one.abandoned_ns.map(Moment),
             mounted_at: node.mounts().showing((one.number, None)).map(|m| m.dir.as_path().into()),
         });
@@ -222,6 +238,9 @@ impl Request for Change {
         let bucket = node.here(&self.place)?.bucket;
         if !matches!(self.change, Changed::Restore) {
             self.require_kind(node, &bucket)?;
+        }
+        if let Changed::Rename { new } = &self.change {
+            branch::check_not_automatic(new)?;
         }
         node.db().write_durable(|tx| match &self.change {
             Changed::Rename { new } => branch::rename(tx, &bucket, &self.name, new),

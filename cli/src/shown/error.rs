@@ -22,6 +22,8 @@ pub(crate) enum ShownError {
     },
     #[error("there was no bucket '{bucket}' as of '{said}'")]
     BeforeBucket { bucket: String, said: String, made: Moment },
+    #[error("of bucket '{bucket}' nothing is kept that is as old as '{said}'")]
+    NotKept { bucket: String, said: String },
     #[error("bucket '{bucket}' has no branch or snapshot '{branch}' any more")]
     BranchAbandoned { bucket: String, branch: String },
     #[error("'{bucket}@{branch}' is a branch of a bucket, and this command is about all of it")]
@@ -39,6 +41,7 @@ impl ShownError {
             | Self::BucketRemoved { .. }
             | Self::UnknownBranch { .. }
             | Self::BeforeBucket { .. }
+            | Self::NotKept { .. }
             | Self::BranchAbandoned { .. } => Exit::NotFound,
             Self::WhichBucket { .. } | Self::BranchNamed { .. } => Exit::Usage,
             Self::OtherKind { .. } | Self::Past { .. } => Exit::Refused,
@@ -66,6 +69,9 @@ impl ShownError {
                 if *or_time { format!("{hint}\na time is said as in {TIMES}") } else { hint }
             }
             Self::BeforeBucket { made, .. } => format!("it was made at {made}"),
+            Self::NotKept { bucket, .. } => {
+                format!("`tesfs bucket show {bucket}` says what its setting `history` keeps")
+            }
             Self::BranchAbandoned { bucket, branch } => {
                 format!("`tesfs branch restore {branch} --bucket {bucket}` brings it back")
             }
