@@ -12,5 +12,6 @@ mod help;
 mod history;
 mod merging;
 mod owners;
+mod pruning;
 mod settings;
 mod times;
