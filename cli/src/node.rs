@@ -187,6 +187,13 @@ impl Node {
         self.settler().is_some_and(|settler| settler.is_held(branch, ino))
     }
 
+    /// Lets the mounts of a bucket know that it was told something new.
+    pub(crate) fn settings_changed(&self, bucket: &Bucket) {
+        if let Some(settler) = self.settler() {
+            settler.settings_changed(bucket.number);
+        }
+    }
+
     fn settler(&self) -> Option<Arc<Settler>> {
         self.settler.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

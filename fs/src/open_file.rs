@@ -208,6 +208,9 @@ impl OpenFile {
                     // An empty file that was just created: its birth is promised from now on.
                     self.vfs.commit_birth()?;
                 }
+                if self.vfs.syncs_on_close() {
+                    self.vfs.sync_version(self.ino)?;
+                }
                 Ok(published)
             }
             Role::OnLine { .. } | Role::Pinned { .. } => Ok(Published::Nothing),

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tesfs_blobs::{BlobError, Store};
-use tesfs_pathtree::{BlobNumber, BranchNumber, Chain, Db, Ino};
+use tesfs_pathtree::{BlobNumber, BranchNumber, BucketNumber, Chain, Db, Ino};
 
 use crate::{
     error::FsError,
@@ -129,6 +129,15 @@ impl Settler {
             other.meet(vfs);
         }
         watched.push(Arc::downgrade(vfs));
+    }
+
+    /// Lets all that show a bucket know that it was told something new.
+    pub fn settings_changed(&self, bucket: BucketNumber) {
+        for vfs in self.shared.watched() {
+            if vfs.bucket().number == bucket {
+                vfs.settings_changed();
+            }
+        }
     }
 
     /// Says whether anything shows a branch or snapshot.

@@ -18,16 +18,20 @@ mod xattr;
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::tz::TimeZone;
 use rustix::fs::statvfs;
 use tesfs_blobs::{DraftFile, Store};
 use tesfs_pathtree::{
-    Db, Hlc, Ino, NAME_BYTES_MAX, Name, OperationId, Room, Tx,
+    Chain, Db, Hlc, Ino, NAME_BYTES_MAX, Name, OperationId, Room, Tx,
     branch::Branch,
     bucket::Bucket,
+    settings,
     tree::{self, Inode, TreeError, View},
 };
 
@@ -92,6 +96,8 @@ pub struct Vfs {
     /// Protects which other branches of the bucket this process shows; held to copy or change it.
     others: Mutex<Vec<Weak<Self>>>,
     reserve: Reserve,
+    /// A close waits until what was written survives a power cut.
+    sync_on_close: AtomicBool,
     observer: OnceLock<Observer>,
 }
 
@@ -126,6 +132,7 @@ impl Vfs {
         let options = VfsOptions { read_only, ..options.clone() };
         let hidden = Hidden::new(db.path(), &view, options.zone.clone());
         let reserve = Reserve::beside(db.path());
+        let sync_on_close = AtomicBool::new(syncs_on_close(&db, bucket));
         watch_room(&db);
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -142,6 +149,7 @@ impl Vfs {
             hidden,
             others: Mutex::default(),
             reserve,
+            sync_on_close,
             observer: OnceLock::new(),
         }))
     }
@@ -193,6 +201,17 @@ impl Vfs {
         if other.bucket.number == self.bucket.number {
             others.push(Arc::downgrade(other));
         }
+    }
+
+    /// Takes over what the bucket was told since.
+    pub(crate) fn settings_changed(&self) {
+        let wanted = syncs_on_close(&self.db, &self.bucket);
+        self.sync_on_close.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Says whether a close waits until what was written survives a power cut.
+    pub(crate) fn syncs_on_close(&self) -> bool {
+        self.sync_on_close.load(Ordering::Relaxed)
     }
 
     /// Returns how many files are open.
@@ -336,7 +355,7 @@ impl Vfs {
     pub(crate) fn empty_limbo(&self, before: Vec<DraftFile>) {
         for file in before {
             if let Err(err) = self.store.release_draft(file) {
-                tracing::warn!(error = %tesfs_pathtree::Chain(&err), "a draft file stays behind");
+                tracing::warn!(error = %Chain(&err), "a draft file stays behind");
             }
         }
     }
@@ -362,7 +381,7 @@ impl Drop for Vfs {
         match self.db.sync() {
             Ok(()) => self.empty_limbo(limbo),
             Err(err) => {
-                tracing::warn!(error = %tesfs_pathtree::Chain(&err), "draft files stay behind");
+                tracing::warn!(error = %Chain(&err), "draft files stay behind");
             }
         }
     }
@@ -379,4 +398,15 @@ fn watch_room(db: &Db) {
             }
         }),
     });
+}
+
+/// Reads what a bucket says about its closes; a value of a newer release is no reason to refuse it.
+fn syncs_on_close(db: &Db, bucket: &Bucket) -> bool {
+    match db.read(|conn| settings::read(conn, bucket.number)) {
+        Ok(settings) => settings.sync_on_close,
+        Err(err) => {
+            tracing::warn!(bucket = bucket.name, error = %Chain(&err), "settings are not read");
+            false
+        }
+    }
 }

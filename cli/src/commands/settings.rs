@@ -99,6 +99,7 @@ impl Request for Set {
             self.settings.iter().map(|written| Wish::parse(written)).collect::<Result<_, _>>()?;
         let bucket = node.require_whole_bucket(&self.name)?;
         let changed = node.db().write_durable(|tx| settings::set(tx, bucket.number, &wishes))?;
+        node.settings_changed(&bucket);
         let changed = changed.into_iter().map(|changed| ChangedInfo {
             key: changed.key.to_string(),
             from: changed.from,

@@ -203,6 +203,24 @@ fn each_bucket_is_pruned_once_a_day_and_when_its_settings_change() {
 }
 
 #[test]
+fn a_close_waits_for_the_disk_where_the_bucket_says_so() {
+    let node = Node::new();
+    let settler = node.settler();
+    let unsettled = || node.number("SELECT count(*) FROM blobs WHERE settled = 0");
+    node.write("lazy", &pattern(LARGE, 1));
+    assert_eq!(unsettled(), 1);
+    node.set("sync_on_close=on");
+    settler.settings_changed(node.bucket().number);
+    node.write("careful", &pattern(LARGE, 2));
+    assert_eq!(unsettled(), 1, "only what was closed before");
+    let node = node.killed_and_started("boot-2");
+    assert_eq!(node.find("lazy"), None);
+    assert_eq!(node.read("careful"), pattern(LARGE, 2));
+    node.write("after a start", &pattern(LARGE, 3));
+    assert_eq!(node.number("SELECT count(*) FROM blobs WHERE settled = 0"), 0);
+}
+
+#[test]
 fn an_abandoned_branch_is_forgotten_after_30_days_unless_something_needs_it() {
     let node = Node::new();
     let upkeep = node.upkeep();
