@@ -3,6 +3,7 @@
 mod attributes;
 #[cfg(feature = "broken-publish-before-bytes")]
 mod broken;
+mod deciding;
 mod hidden;
 mod lines;
 mod merging;

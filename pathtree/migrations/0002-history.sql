@@ -73,12 +73,14 @@ CREATE TABLE merges (
 ) STRICT, WITHOUT ROWID;
 
 -- What a merge or an undo could not decide, as a value: what shows is one side, this is the other.
+-- One is open while the operation that found it is in force and none that decided it is.
 CREATE TABLE conflicts (
     number      INTEGER NOT NULL PRIMARY KEY,
     branch      INTEGER NOT NULL,
     id          INTEGER NOT NULL,  -- of the inode or further edge whose one side shows
     kind        INTEGER NOT NULL,  -- 0 content, 1 place, 2 a name that two files claim
     operation   INTEGER NOT NULL,  -- which merge or undo
+    is_ours     INTEGER NOT NULL CHECK (is_ours IN (0, 1)),  -- 1: the branch had it, what came shows
     -- the version of the other side
     since       INTEGER NOT NULL,
     actor       INTEGER NOT NULL,
@@ -87,11 +89,19 @@ CREATE TABLE conflicts (
     mtime_ns    INTEGER,
     parent      INTEGER,           -- place or name: the directory, 0 = unlinked
     name        BLOB,
-    resolved    INTEGER            -- hlc; NULL while it is open
+    -- what both sides began with, of a content: a version of that inode's
+    base_id     INTEGER,
+    base        INTEGER,
+    base_actor  INTEGER,
+    rival       INTEGER,           -- name: the inode that has it
+    resolved    INTEGER            -- hlc: since when it is closed; NULL while it is open
 ) STRICT;
 
--- Used by: the conflicts of a branch, or of one file of it.
-CREATE INDEX conflicts_by_branch ON conflicts (branch, id);
+-- Used by: the open conflicts of a branch, or of one file of it.
+CREATE INDEX conflicts_open ON conflicts (branch, id) WHERE resolved IS NULL;
+
+-- Used by: undoing, or redoing, what found a conflict.
+CREATE INDEX conflicts_by_operation ON conflicts (operation);
 
 -- Used by: which conflicts hold this blob.
 CREATE INDEX conflicts_by_blob ON conflicts (blob) WHERE blob IS NOT NULL;
@@ -116,3 +126,12 @@ CREATE TABLE thinned (
 
 -- Used by: prune, to find what was removed and may be forgotten.
 CREATE INDEX inodes_removed ON inodes (branch) WHERE parent = 0;
+-- Which operations decided a conflict. Those that are undone count for nothing.
+CREATE TABLE resolutions (
+    conflict  INTEGER NOT NULL,
+    operation INTEGER NOT NULL,
+    PRIMARY KEY (conflict, operation)
+) STRICT, WITHOUT ROWID;
+
+-- Used by: undoing, or redoing, a decision.
+CREATE INDEX resolutions_by_operation ON resolutions (operation);

@@ -27,6 +27,7 @@ mod removed;
 mod rename;
 mod resolve;
 mod row;
+mod sides;
 mod stats;
 mod still;
 mod undo;
@@ -42,20 +43,20 @@ pub(crate) use self::edge::create_root;
 pub use self::{
     apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
-    conflict::{Conflict, ConflictKind, conflict_count, conflicts, keep_as_conflict},
+    conflict::{Conflict, ConflictKind, conflict_count, conflicts, conflicts_at, keep_as_conflict},
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
     diff::{Difference, Side, differences},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
     error::TreeError,
-    history::{LastAt, history, last_at, succeeds},
+    history::{LastAt, history, last_at, succeeds, successor},
     inode::{
         Edge, Inode, Listed, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode, last_name, list, lookup,
         names, symlink_target,
     },
     log::{Event, Located, Log, Logged, Origin, What, origin},
     merge::{Merge, MergeError, merge},
-    operation::{NewOperation, Operation, operation, operations, store_operation},
+    operation::{NewOperation, Operation, merged_from, operation, operations, store_operation},
     prune::{
         Asked, DecidedConflict, Prunable, PruneCount, PruneSearch, Pruned, Pruning, RowsOfBranch,
         begin_to_forget, branches_to_forget, buckets_to_forget, decided_conflicts,
@@ -67,9 +68,10 @@ pub use self::{
     removed::{Removed, removed, removed_as},
     rename::{Renamed, exchange, rename},
     resolve::{Resolution, resolve},
+    sides::{ConflictSide, Sides, sides},
     stats::{BlobUse, REFERENCES_SQL, TreeStats, blob_uses, stats, stray_edges, versions_of},
     still::{hold_still, is_still, last_change},
-    undo::{UndoError, Undone, redo, undo},
+    undo::{UndoError, Undone, abort_merge, redo, undo},
     versions::{TouchedRow, touched_by_newest},
     view::View,
     withdraw::{Withdrawn, withdraw_blob},

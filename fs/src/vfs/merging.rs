@@ -6,8 +6,8 @@ use tesfs_blobs::{BlobHash, Draft, INLINE_MAX};
 use tesfs_pathtree::{
     BlobNumber, OperationId, Tx,
     tree::{
-        self, Applied, Bytes, Conflict, Favour, Merge, MergeError, NewContent, NewOperation,
-        Resolution, TreeError, UndoError, Undone, View,
+        self, Applied, Bytes, Favour, Merge, MergeError, NewContent, TreeError, UndoError, Undone,
+        View,
     },
 };
 
@@ -106,25 +106,15 @@ impl Vfs {
         })
     }
 
-    /// Decides a conflict of this branch.
+    /// Undoes the newest operation that is in force, which must be a merge.
     ///
     /// # Errors
     ///
-    /// The other side's place can not be had, this branch is read-only, or the disk failed.
-    pub fn resolve(
-        &self,
-        caller: &Caller,
-        conflict: &Conflict,
-        how: Resolution,
-    ) -> Result<(), DecideError> {
-        let new = NewOperation { who: &who(caller.uid, caller.session()), what: "resolve" };
-        self.decide(false, |tx, _| {
-            let stamp = tx.next_stamp();
-            let operation = tree::store_operation(tx, &self.view, stamp, &new)?;
-            let adopted = tree::resolve(tx, &self.view, operation, conflict, how)?;
-            Ok(Applied { adopted: adopted.into_iter().collect(), ..Applied::default() })
-        })?;
-        Ok(())
+    /// It is none, or as [`Vfs::undo`].
+    pub fn abort_merge(&self, caller: &Caller) -> Result<Undone, DecideError> {
+        self.put_back(|tx, bytes| {
+            tree::abort_merge(tx, &self.view, &who(caller.uid, caller.session()), bytes)
+        })
     }
 
     fn put_back(
@@ -141,7 +131,7 @@ impl Vfs {
 
     /// Runs a decision of the tree in one durable transaction, counts the blobs that it names anew,
     /// and tells the kernel what changed.
-    fn decide(
+    pub(super) fn decide(
         &self,
         rehearse: bool,
         decide: impl FnOnce(&Tx<'_>, &Bytes<'_>) -> Result<Applied, DecideError>,

@@ -181,3 +181,32 @@ fn changes_right_after_an_undo_are_an_operation_of_their_own() {
     let words: Vec<&str> = log.iter().map(|one| one.what.as_str()).collect();
     assert_eq!(words, ["undo", "mount", "undo", "mount", "create a bucket"]);
 }
+
+#[test]
+fn a_conflict_is_decided_with_the_bytes_of_any_file() {
+    for size in [0, 20, LARGE] {
+        let node = Node::new();
+        write(&node.vfs, "file", b"base");
+        let there = fork(&node);
+        pass(&node);
+        write(&there, "file", b"theirs");
+        write(&node.vfs, "file", b"ours");
+        node.vfs.merge(&USER, (there.view(), "try"), Favour::Newest, false).unwrap();
+        let open = || node.db.read(|conn| conflicts(conn, node.vfs.view())).unwrap();
+        let answer = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(answer.path(), pattern(size, 7)).unwrap();
+        let gone = answer.path().with_extension("gone");
+        let refused = node.vfs.resolve_with(&USER, &open(), &gone).unwrap_err();
+        assert!(refused.to_string().contains("gone"), "{refused}");
+        assert_eq!((open().len(), node.read("file")), (1, b"ours".to_vec()));
+        node.vfs.resolve_with(&USER, &open(), answer.path()).unwrap();
+        assert_eq!((open().len(), node.read("file")), (0, pattern(size, 7)));
+        check(&node);
+        node.vfs.undo(&USER, None).unwrap();
+        assert_eq!((open().len(), node.read("file")), (1, b"ours".to_vec()));
+        check(&node);
+        node.vfs.redo(&USER, None).unwrap();
+        assert_eq!((open().len(), node.read("file")), (0, pattern(size, 7)));
+        check(&node);
+    }
+}

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use super::{
     TreeError, View,
-    conflict::{Conflict, ConflictKind, store_conflict},
+    conflict::{Conflict, ConflictKind, Found, store_conflict},
     inode::inode,
     row::{Row, row},
     xattr,
@@ -197,9 +197,9 @@ impl Apply<'_, '_> {
         Ok(())
     }
 
-    fn conflict(&mut self, kind: ConflictKind, ours: Ino, theirs: &Row) -> Result<(), TreeError> {
-        let conflict = store_conflict(self.tx, self.view, self.operation, kind, ours, theirs)?;
-        if kind == ConflictKind::Content {
+    fn conflict(&mut self, found: &Found<'_>) -> Result<(), TreeError> {
+        let conflict = store_conflict(self.tx, self.view, self.operation, found)?;
+        if found.kind == ConflictKind::Content {
             self.done.adopted.extend(conflict.blob);
         }
         self.done.conflicts.push(conflict);

@@ -4,8 +4,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use super::{
     View,
+    history::{left_last, predecessors},
     inode::edge,
+    operation::undone_by,
     row::{Row, row},
+    view::NOW,
 };
 use crate::{
     conflict_name::conflict_name,
@@ -54,6 +57,8 @@ pub struct Conflict {
     pub kind: ConflictKind,
     /// The merge or undo that found it.
     pub operation: OperationId,
+    /// The branch had this side, and what came shows; else this side came.
+    pub is_ours: bool,
     /// The version of this side.
     pub version: Stamp,
     /// Its bytes, of [`ConflictKind::Content`].
@@ -64,6 +69,23 @@ pub struct Conflict {
     pub mtime_ns: i64,
     /// Where it would hang, of the others; `None` is nowhere.
     pub place: Option<(Ino, Name)>,
+    /// The version that both sides began with, and whose it is, of [`ConflictKind::Content`].
+    pub base: Option<(Ino, Stamp)>,
+    /// What has the name, of [`ConflictKind::Name`].
+    pub rival: Option<Ino>,
+}
+
+/// A conflict that was just found.
+pub(super) struct Found<'a> {
+    pub(super) kind: ConflictKind,
+    /// Whose other side shows.
+    pub(super) ino: Ino,
+    /// The side that does not.
+    pub(super) side: &'a Row,
+    pub(super) is_ours: bool,
+    /// What both began with.
+    pub(super) base: Option<&'a Row>,
+    pub(super) rival: Option<Ino>,
 }
 
 /// Keeps one side as a value.
@@ -71,18 +93,18 @@ pub(super) fn store_conflict(
     tx: &Tx<'_>,
     view: &View,
     operation: OperationId,
-    kind: ConflictKind,
-    ino: Ino,
-    side: &Row,
+    found: &Found<'_>,
 ) -> Result<Conflict, DbError> {
+    let Found { kind, ino, side, is_ours, base, rival } = *found;
     let content = side.content.as_ref().filter(|_| kind == ConflictKind::Content);
+    let base = content.and(base).and_then(|row| Some((row.id, row.content.as_ref()?.version)));
     let version = content.map_or(side.edge.version, |content| content.version);
     let name = Name::from_bytes(&side.edge.name).ok();
     let place = name.filter(|_| kind != ConflictKind::Content && side.is_live());
     tx.prepare_cached(
         "INSERT INTO conflicts (branch, id, kind, operation, since, actor, size, blob, mtime_ns,
-                                parent, name)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                parent, name, is_ours, base_id, base, base_actor, rival)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )
     .and_then(|mut stmt| {
         stmt.execute(params![
@@ -97,6 +119,11 @@ pub(super) fn store_conflict(
             content.map(|content| content.mtime_ns),
             place.as_ref().map(|_| side.edge.parent),
             place,
+            is_ours,
+            base.map(|(ino, _)| ino),
+            base.map(|(_, version)| version.hlc),
+            base.map(|(_, version)| version.actor),
+            rival,
         ])
     })
     .doing("keeping a conflict")?;
@@ -110,6 +137,9 @@ pub(super) fn store_conflict(
         blob: content.and_then(|content| content.blob),
         mtime_ns: content.map_or(0, |content| content.mtime_ns),
         place: place.map(|name| (side.edge.parent, name)),
+        is_ours,
+        base,
+        rival,
     })
 }
 
@@ -126,22 +156,79 @@ pub fn keep_as_conflict(
     ino: Ino,
 ) -> Result<Option<BlobNumber>, DbError> {
     let Some(current) = row(tx, view, ino)? else { return Ok(None) };
-    let conflict = store_conflict(tx, view, operation, ConflictKind::Content, ino, &current)?;
-    Ok(conflict.blob)
+    let (kind, side, base) = (ConflictKind::Content, &current, None);
+    let found = Found { kind, ino, side, is_ours: false, base, rival: None };
+    Ok(store_conflict(tx, view, operation, &found)?.blob)
 }
 
-/// Returns the open conflicts of a branch, oldest first.
+macro_rules! conflict_columns {
+    () => {
+        "number, id, kind, operation, since, actor, size, blob, mtime_ns, parent, name, is_ours, \
+         base_id, base, base_actor, rival"
+    };
+}
+
+/// Returns the open conflicts of a branch, file by file.
 ///
 /// # Errors
 ///
 /// A failed query.
 pub fn conflicts(conn: &Connection, view: &View) -> Result<Vec<Conflict>, DbError> {
-    conn.prepare_cached(
-        "SELECT number, id, kind, operation, since, actor, size, blob, mtime_ns, parent, name
-         FROM conflicts WHERE branch = ?1 AND resolved IS NULL ORDER BY id, number",
-    )
+    conn.prepare_cached(concat!(
+        "SELECT ",
+        conflict_columns!(),
+        " FROM conflicts WHERE branch = ?1 AND resolved IS NULL ORDER BY id, number"
+    ))
     .and_then(|mut stmt| stmt.query_map([view.branch], read)?.collect())
     .doing("listing conflicts")
+}
+
+/// Returns the open conflicts of what has a name in a directory, and of whatever else claims that
+/// name, oldest first.
+///
+/// What has the name, or had it last, counts for every file that it replaced, as editors save.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn conflicts_at(
+    conn: &Connection,
+    view: &View,
+    (parent, name): (Ino, &Name),
+) -> Result<Vec<Conflict>, DbError> {
+    let mut found: Vec<Conflict> = conn
+        .prepare_cached(concat!(
+            "SELECT ",
+            conflict_columns!(),
+            " FROM conflicts WHERE branch = ?1 AND resolved IS NULL AND kind = 2
+             AND parent = ?2 AND name = ?3"
+        ))
+        .and_then(|mut stmt| stmt.query_map(params![view.branch, parent, name], read)?.collect())
+        .doing("listing the conflicts about a name")?;
+    let there = match edge(conn, view, parent, name)? {
+        Some(there) => Some((there.row(), there.ino)),
+        None => left_last(conn, view, parent, name)?.map(|(ino, _)| (ino, ino)),
+    };
+    if let Some((row, ino)) = there {
+        let mut ids = predecessors(conn, view, ino)?;
+        ids.insert(row);
+        for id in ids {
+            found.extend(conflicts_of(conn, view, id)?);
+        }
+    }
+    found.sort_by_key(|conflict| conflict.number);
+    found.dedup_by_key(|conflict| conflict.number);
+    Ok(found)
+}
+
+fn conflicts_of(conn: &Connection, view: &View, id: Ino) -> Result<Vec<Conflict>, DbError> {
+    conn.prepare_cached(concat!(
+        "SELECT ",
+        conflict_columns!(),
+        " FROM conflicts WHERE branch = ?1 AND id = ?2 AND resolved IS NULL"
+    ))
+    .and_then(|mut stmt| stmt.query_map(params![view.branch, id], read)?.collect())
+    .doing("listing the conflicts of a file")
 }
 
 /// Counts the open conflicts of a branch.
@@ -156,26 +243,53 @@ pub fn conflict_count(conn: &Connection, branch: BranchNumber) -> Result<u64, Db
         .doing("counting conflicts")
 }
 
-/// Notes that a conflict was decided; its side stays in history.
-pub(super) fn mark_resolved(tx: &Tx<'_>, number: i64) -> Result<(), DbError> {
-    tx.prepare_cached("UPDATE conflicts SET resolved = ?2 WHERE number = ?1")
-        .and_then(|mut stmt| stmt.execute(params![number, tx.next_stamp().hlc]))
-        .doing("resolving a conflict")?;
-    Ok(())
-}
-
-/// Notes that the conflicts an operation left are void: it was undone.
-pub(super) fn void_conflicts(
+/// Notes that an operation decided a conflict; its side stays in history.
+pub(super) fn mark_resolved(
     tx: &Tx<'_>,
-    view: &View,
+    number: i64,
     operation: OperationId,
 ) -> Result<(), DbError> {
+    tx.prepare_cached("INSERT OR IGNORE INTO resolutions (conflict, operation) VALUES (?1, ?2)")
+        .and_then(|mut stmt| stmt.execute(params![number, operation]))
+        .doing("noting who decided a conflict")?;
+    refresh(tx, number)
+}
+
+/// Opens and closes the conflicts that an operation found or decided, which was just done, undone
+/// or redone.
+pub(super) fn refresh_conflicts(tx: &Tx<'_>, operation: OperationId) -> Result<(), DbError> {
+    let numbers: Vec<i64> = tx
+        .prepare_cached(
+            "SELECT number FROM conflicts WHERE operation = ?1
+             UNION ALL SELECT conflict FROM resolutions WHERE operation = ?1",
+        )
+        .and_then(|mut stmt| stmt.query_map([operation], |row| row.get(0))?.collect())
+        .doing("finding the conflicts of an operation")?;
+    numbers.into_iter().try_for_each(|number| refresh(tx, number))
+}
+
+/// A conflict is open while what found it is in force and nothing that decided it is.
+fn refresh(tx: &Tx<'_>, number: i64) -> Result<(), DbError> {
+    let found: Option<OperationId> = tx
+        .prepare_cached("SELECT operation FROM conflicts WHERE number = ?1")
+        .and_then(|mut stmt| stmt.query_row([number], |row| row.get(0)).optional())
+        .doing("finding a conflict")?;
+    let Some(found) = found else { return Ok(()) };
+    let decided: Vec<OperationId> = tx
+        .prepare_cached("SELECT operation FROM resolutions WHERE conflict = ?1")
+        .and_then(|mut stmt| stmt.query_map([number], |row| row.get(0))?.collect())
+        .doing("finding who decided a conflict")?;
+    let mut is_open = undone_by(tx, found, NOW)?.is_none();
+    for operation in decided {
+        is_open = is_open && undone_by(tx, operation, NOW)?.is_some();
+    }
+    let closed = (!is_open).then(|| tx.next_stamp().hlc);
     tx.prepare_cached(
-        "UPDATE conflicts SET resolved = ?3
-         WHERE branch = ?1 AND operation = ?2 AND resolved IS NULL",
+        "UPDATE conflicts SET resolved = ?2
+         WHERE number = ?1 AND (resolved IS NULL) <> (?2 IS NULL)",
     )
-    .and_then(|mut stmt| stmt.execute(params![view.branch, operation, tx.next_stamp().hlc]))
-    .doing("voiding an operation's conflicts")?;
+    .and_then(|mut stmt| stmt.execute(params![number, closed]))
+    .doing("opening or closing a conflict")?;
     Ok(())
 }
 
@@ -221,5 +335,12 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<Conflict> {
         blob: row.get(7)?,
         mtime_ns: row.get::<_, Option<i64>>(8)?.unwrap_or(0),
         place: parent.zip(name),
+        is_ours: row.get(11)?,
+        base: base(row.get(12)?, row.get(13)?, row.get(14)?),
+        rival: row.get(15)?,
     })
+}
+
+fn base(ino: Option<Ino>, hlc: Option<Hlc>, actor: Option<ActorNumber>) -> Option<(Ino, Stamp)> {
+    Some((ino?, Stamp { hlc: hlc?, actor: actor? }))
 }

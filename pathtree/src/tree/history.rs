@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    View,
-    inode::{edge, lookup},
+    Inode, View,
+    inode::{edge, inode, lookup},
     log::{Event, Places, logged},
     row::{row, rows_to},
+    versions::last_place,
     view::Level,
 };
 use crate::{
@@ -89,12 +90,37 @@ fn told(
 ///
 /// A failed query.
 pub fn succeeds(conn: &Connection, view: &View, ino: Ino, other: Ino) -> Result<bool, DbError> {
+    Ok(predecessors(conn, view, ino)?.contains(&other))
+}
+
+/// Returns what a file or directory has become: itself while it has a name, else the file that took
+/// its last name and its history with it, as editors save. `None` where it was removed.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn successor(conn: &Connection, view: &View, ino: Ino) -> Result<Option<Inode>, DbError> {
+    let found = inode(conn, view, ino)?.filter(|found| found.nlink > 0);
+    if found.is_some() {
+        return Ok(found);
+    }
+    let Some(was) = last_place(conn, view, ino)? else { return Ok(None) };
+    let Ok(name) = Name::from_bytes(&was.edge.name) else { return Ok(None) };
+    match lookup(conn, view, was.edge.parent, &name)? {
+        Some(there) if succeeds(conn, view, there.ino, ino)? => Ok(Some(there)),
+        _ => Ok(None),
+    }
+}
+
+/// Returns a file and all whose names it took, directly or not.
+pub(super) fn predecessors(
+    conn: &Connection,
+    view: &View,
+    ino: Ino,
+) -> Result<BTreeSet<Ino>, DbError> {
     let mut waiting = vec![ino];
     let mut seen = BTreeSet::from([ino]);
     while let Some(next) = waiting.pop() {
-        if next == other {
-            return Ok(true);
-        }
         for level in view.levels() {
             for old in replaced_by(conn, level, next)? {
                 if seen.insert(old) {
@@ -103,7 +129,7 @@ pub fn succeeds(conn: &Connection, view: &View, ino: Ino, other: Ino) -> Result<
             }
         }
     }
-    Ok(false)
+    Ok(seen)
 }
 
 /// Returns the stamps of the versions that a row has on a branch.
@@ -178,7 +204,7 @@ pub fn last_at(conn: &Connection, view: &View, names: &[Name]) -> Result<Option<
 }
 
 /// Returns which inode had a name in a directory last, and until when.
-fn left_last(
+pub(super) fn left_last(
     conn: &Connection,
     view: &View,
     directory: Ino,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{View, versions::changed_by, view::NOW};
 use crate::{
     db::{DbError, Doing as _, Tx},
-    id::{ActorNumber, Hlc, OperationId, Stamp},
+    id::{ActorNumber, BranchNumber, Hlc, OperationId, Stamp},
 };
 
 /// An operation about to make its first change.
@@ -139,7 +139,10 @@ pub(super) fn newest_to_undo(
     conn: &Connection,
     view: &View,
 ) -> Result<Option<OperationId>, DbError> {
-    find_newest(conn, view, |one| one.undoes.is_none() && one.what != "recover")
+    find_newest(conn, view, |one| {
+        let may_be = one.undoes.is_none() && one.what != "recover";
+        Ok(may_be && changed_anything(conn, view, one.id)?)
+    })
 }
 
 /// The newest undo of the branch that is in force and is no redo.
@@ -147,13 +150,14 @@ pub(super) fn newest_to_redo(
     conn: &Connection,
     view: &View,
 ) -> Result<Option<OperationId>, DbError> {
-    find_newest(conn, view, |one| one.undoes.is_some() && one.what == "undo")
+    // Also one that put nothing back: it may have opened a conflict, or made a merge void.
+    find_newest(conn, view, |one| Ok(one.undoes.is_some() && one.what == "undo"))
 }
 
 fn find_newest(
     conn: &Connection,
     view: &View,
-    is_it: impl Fn(&Operation) -> bool,
+    is_it: impl Fn(&Operation) -> Result<bool, DbError>,
 ) -> Result<Option<OperationId>, DbError> {
     const PAGE: u32 = 64;
     let mut before = None;
@@ -162,22 +166,57 @@ fn find_newest(
         let Some(last) = page.last() else { return Ok(None) };
         before = Some(last.id);
         for one in page {
-            if one.undone_by.is_none() && is_it(&one) && changed_anything(conn, view, one.id)? {
+            if one.undone_by.is_none() && is_it(&one)? {
                 return Ok(Some(one.id));
             }
         }
     }
 }
 
-/// What an operation did may have left no trace, or was the birth of the bucket; a merge counts.
+/// What an operation did may have left no trace, or was the birth of the bucket; a merge counts, and
+/// the decision of a conflict.
 fn changed_anything(conn: &Connection, view: &View, id: OperationId) -> Result<bool, DbError> {
     let changed = changed_by(conn, view, id)?;
     if changed.iter().any(|(ino, _)| *ino != view.root) || changed.len() > 1 {
         return Ok(true);
     }
-    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM merges WHERE branch = ?1 AND operation = ?2)")
-        .and_then(|mut stmt| stmt.query_row(params![view.branch, id], |row| row.get(0)))
-        .doing("asking whether an operation was a merge")
+    if merged_from(conn, view.branch, id)?.is_some() {
+        return Ok(true);
+    }
+    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM resolutions WHERE operation = ?1)")
+        .and_then(|mut stmt| stmt.query_row([id], |row| row.get(0)))
+        .doing("asking whether an operation decided a conflict")
+}
+
+/// Returns the branch (or snapshot) that an operation of `branch` merged into it; `None` of every
+/// operation that was no merge.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn merged_from(
+    conn: &Connection,
+    branch: BranchNumber,
+    operation: OperationId,
+) -> Result<Option<BranchNumber>, DbError> {
+    Ok(merge_of(conn, branch, operation)?.map(|(from, _)| from))
+}
+
+/// Returns the branch that a merge took from, and up to which reading.
+pub(super) fn merge_of(
+    conn: &Connection,
+    branch: BranchNumber,
+    operation: OperationId,
+) -> Result<Option<(BranchNumber, Hlc)>, DbError> {
+    // A merge is noted right after its last change: nothing before its id, and little after.
+    conn.prepare_cached(
+        "SELECT from_branch, through FROM merges WHERE branch = ?1 AND hlc >= ?2 AND operation = ?2
+         ORDER BY hlc LIMIT 1",
+    )
+    .and_then(|mut stmt| {
+        stmt.query_row(params![branch, operation], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    })
+    .doing("asking whether an operation was a merge")
 }
 
 fn with_undone_by(conn: &Connection, found: Operation) -> Result<Operation, DbError> {

@@ -16,6 +16,7 @@ mod purging;
 mod relinking;
 mod removed;
 mod renaming;
+mod resolving;
 mod still;
 mod times;
 mod undoing;
@@ -264,6 +265,16 @@ impl Scratch {
     fn merge(&self, from: &View, favour: Favour) -> Result<Applied, MergeError> {
         let what = Merge { from, into: &self.view, favour, who: "a test", what: "merge" };
         self.db().write(|tx| merge(tx, &what, &NUMBERS))
+    }
+
+    /// Does something on another branch.
+    fn on<T>(&mut self, branch: &View, change: impl FnOnce(&Self) -> T) -> T {
+        let back = std::mem::replace(&mut self.view, branch.clone());
+        self.begin();
+        let done = change(self);
+        self.view = back;
+        self.begin();
+        done
     }
 
     fn conflicts(&self) -> Vec<Conflict> {

@@ -8,10 +8,10 @@ use super::{
     Applied, Bytes, Favour, NewOperation, TreeError, View,
     apply::{Delta, LedTo, Side, XattrDelta, apply},
     change::Facet,
-    conflict::void_conflicts,
-    operation::{newest_to_redo, newest_to_undo, operation, store_operation_undoing},
+    conflict::refresh_conflicts,
+    operation::{merged_from, newest_to_redo, newest_to_undo, operation, store_operation_undoing},
     row::{Row, row},
-    versions::{FACETS, Version, changed_by, put, versions},
+    versions::{FACETS, Version, changed_by, last_place, put, versions},
     xattr,
 };
 use crate::{
@@ -42,6 +42,9 @@ pub enum UndoError {
     /// What was before it is not known any more.
     #[error("operation {0} can not be undone: versions that it takes were pruned")]
     Pruned(OperationId),
+    /// A merge was to be taken back, and the newest operation is none.
+    #[error("the last operation, {0}, is no merge")]
+    NotAMerge(OperationId),
     /// The tree refused.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -81,6 +84,24 @@ pub fn undo(
         Some(id) => id,
         None => newest_to_undo(tx, view)?.ok_or(UndoError::Nothing { what: "undo" })?,
     };
+    put_back(tx, view, target, &NewOperation { who, what: "undo" }, bytes)
+}
+
+/// Undoes the newest operation of the branch that is in force, which must be a merge.
+///
+/// # Errors
+///
+/// [`UndoError::NotAMerge`], and those of [`undo`].
+pub fn abort_merge(
+    tx: &Tx<'_>,
+    view: &View,
+    who: &str,
+    bytes: &Bytes<'_>,
+) -> Result<Undone, UndoError> {
+    let target = newest_to_undo(tx, view)?.ok_or(UndoError::Nothing { what: "abort" })?;
+    if merged_from(tx, view.branch, target)?.is_none() {
+        return Err(UndoError::NotAMerge(target));
+    }
     put_back(tx, view, target, &NewOperation { who, what: "undo" }, bytes)
 }
 
@@ -124,18 +145,13 @@ fn put_back(
     let base = |_: &Tx<'_>, _: Ino| Ok(None);
     let side = Side { origin: &origin, base: &base, favour: Favour::Newest };
     let applied = apply(tx, view, by, deltas, &side, bytes)?;
-    void_conflicts(tx, view, target)?;
-    Ok(Undone { operation: target, by, applied })
-}
-
-/// Returns a row with the place it had last, should it have none now.
-fn last_place(tx: &Tx<'_>, view: &View, ino: Ino) -> Result<Option<Row>, DbError> {
-    let Some(like) = row(tx, view, ino)? else { return Ok(None) };
-    if like.is_live() {
-        return Ok(Some(like));
+    // What an undo had undone is in force again, and so on.
+    let mut touched = Some(found);
+    while let Some(one) = touched {
+        refresh_conflicts(tx, one.id)?;
+        touched = one.undoes.map(|id| operation(tx, view, id)).transpose()?.flatten();
     }
-    let places = versions(tx, view, &like, Facet::Edge)?;
-    Ok(places.into_iter().map(|version| version.row).find(Row::is_live))
+    Ok(Undone { operation: target, by, applied })
 }
 
 /// Returns what an operation changed: as it left it, and as it was before.

@@ -64,6 +64,16 @@ pub(super) fn versions(
     Ok(found)
 }
 
+/// Returns a row with the place it had last, should it have none now.
+pub(super) fn last_place(conn: &Connection, view: &View, id: Ino) -> Result<Option<Row>, DbError> {
+    let Some(like) = row(conn, view, id)? else { return Ok(None) };
+    if like.is_live() {
+        return Ok(Some(like));
+    }
+    let places = versions(conn, view, &like, Facet::Edge)?;
+    Ok(places.into_iter().map(|version| version.row).find(Row::is_live))
+}
+
 /// The version of a row's facet.
 pub(super) fn stamp_of(row: &Row, facet: Facet) -> Option<Stamp> {
     match facet {

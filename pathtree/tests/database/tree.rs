@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use tesfs_pathtree::{
-    BlobNumber, Clock, Db, DbSettings, DeviceId, Ino, Name, OpenError, OperationId, SCHEMA,
-    Synchronous, Tx, boot,
+    BlobNumber, Clock, Db, DbError, DbSettings, DeviceId, Ino, Name, OpenError, OperationId,
+    SCHEMA, Synchronous, Tx, boot,
     branch::{self, BranchError, NewBranch},
     bucket::{self, Bucket, Owner},
     outbox,
@@ -199,6 +199,14 @@ fn decide(db: &Db, bucket: &Bucket, branch: &View) {
     db.write(|tx| tree::merge(tx, &what, &bytes)).unwrap();
     let open = db.read(|conn| tree::conflicts(conn, branch)).unwrap();
     assert_eq!(db.read(|conn| tree::conflict_count(conn, branch.branch)).unwrap(), 1);
+    let (base, found) = db
+        .read(|conn| {
+            let base = tree::sides(conn, branch, &open[0])?.base;
+            let at = (branch.root, &name("file"));
+            Ok::<_, DbError>((base, tree::conflicts_at(conn, branch, at)?))
+        })
+        .unwrap();
+    assert!(base.is_some() && found == open);
     operation(db, branch, |tx, operation, _| {
         tree::resolve(tx, branch, operation, &open[0], Resolution::Both)?;
         Ok(())

@@ -13,7 +13,7 @@ use crate::{
     tree::{
         Edge, S_IFMT, TreeError,
         change::touch_directory,
-        conflict::{ConflictKind, free_conflict_name},
+        conflict::{ConflictKind, Found, free_conflict_name},
         edge::{Place, hang},
         inode::{edge, has_edges, inode},
         rename::is_below,
@@ -49,6 +49,11 @@ impl Wish {
     fn remove(id: Ino) -> Self {
         Self { id, to: None }
     }
+}
+
+/// Two places for one thing: `side` has the one that it does not get.
+fn place_conflict(ino: Ino, side: &Row, is_ours: bool) -> Found<'_> {
+    Found { kind: ConflictKind::Place, ino, side, is_ours, base: None, rival: None }
 }
 
 fn place_of(row: &Row) -> Option<(Ino, &[u8])> {
@@ -114,7 +119,8 @@ impl Apply<'_, '_> {
             Favour::Theirs => true,
         };
         if self.side.favour == Favour::Newest {
-            self.conflict(ConflictKind::Place, id, if takes_over { ours } else { theirs })?;
+            let side = if takes_over { ours } else { theirs };
+            self.conflict(&place_conflict(id, side, takes_over))?;
         }
         Ok(takes_over.then(|| Wish::place(id, theirs)))
     }
@@ -234,7 +240,7 @@ impl Apply<'_, '_> {
         let mut wanted = ours.clone();
         wanted.edge.parent = to.parent;
         wanted.edge.name = to.name.as_bytes().to_vec();
-        self.conflict(ConflictKind::Place, wish.id, &wanted)?;
+        self.conflict(&place_conflict(wish.id, &wanted, false))?;
         if let Some(name) = self.parked.remove(&wish.id) {
             let back = self.free_name(ours.edge.parent, &name, &ours)?;
             return self.put(&ours, ours.edge.parent, &back, ours.edge.replaces);
@@ -282,7 +288,10 @@ impl Apply<'_, '_> {
         let mut wanted = younger.clone();
         wanted.edge.parent = parent;
         wanted.edge.name = name.as_bytes().to_vec();
-        self.conflict(ConflictKind::Name, younger.id, &wanted)?;
+        let is_ours = younger.id != ours.id;
+        let rival = Some(if is_ours { ours.ino() } else { there.ino });
+        let (kind, ino, side) = (ConflictKind::Name, younger.id, &wanted);
+        self.conflict(&Found { kind, ino, side, is_ours, base: None, rival })?;
         self.put(&younger, parent, &aside, younger.edge.replaces)?;
         if younger.id != ours.id {
             self.put(ours, parent, name, to.replaces)?;

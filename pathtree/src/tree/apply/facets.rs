@@ -7,7 +7,7 @@ use crate::{
         Attr, AttributeEdit, NewContent, SetTime, TreeError, XattrEdit,
         adopt::insert,
         change::{Facet, record},
-        conflict::ConflictKind,
+        conflict::{ConflictKind, Found},
         publish, remove_xattr,
         row::{ContentFacet, EdgeFacet, Row, row},
         set_attributes, set_xattr, xattr,
@@ -99,11 +99,13 @@ impl Apply<'_, '_> {
         match self.side.favour {
             Favour::Ours => Ok(()),
             Favour::Theirs => self.take_content(ours.id, theirs),
-            Favour::Newest if version(theirs) > version(ours) => {
-                self.conflict(ConflictKind::Content, ours.id, ours)?;
-                self.take_content(ours.id, theirs)
+            Favour::Newest => {
+                let is_ours = version(theirs) > version(ours);
+                let side = if is_ours { ours } else { theirs };
+                let (kind, ino) = (ConflictKind::Content, ours.id);
+                self.conflict(&Found { kind, ino, side, is_ours, base, rival: None })?;
+                if is_ours { self.take_content(ino, theirs) } else { Ok(()) }
             }
-            Favour::Newest => self.conflict(ConflictKind::Content, ours.id, theirs),
         }
     }
 

@@ -181,6 +181,11 @@ pub fn forget_rest(tx: &Tx<'_>, branch: BranchNumber) -> Result<(Vec<BlobNumber>
     if forget_log(tx, branch)? {
         return Ok((Vec::new(), false));
     }
+    tx.prepare_cached(
+        "DELETE FROM resolutions WHERE conflict IN (SELECT number FROM conflicts WHERE branch = ?1)",
+    )
+    .and_then(|mut stmt| stmt.execute([branch]))
+    .doing("forgetting who decided the conflicts of a branch")?;
     let blobs = tx
         .prepare_cached("DELETE FROM conflicts WHERE branch = ?1 RETURNING blob")
         .and_then(|mut stmt| {

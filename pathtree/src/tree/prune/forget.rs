@@ -113,5 +113,10 @@ pub fn forget_conflict(
         .prepare_cached("DELETE FROM conflicts WHERE number = ?1 AND resolved IS NOT NULL")
         .and_then(|mut stmt| stmt.execute([conflict.number]))
         .doing("forgetting a conflict")?;
+    if gone > 0 {
+        tx.prepare_cached("DELETE FROM resolutions WHERE conflict = ?1")
+            .and_then(|mut stmt| stmt.execute([conflict.number]))
+            .doing("forgetting who decided a conflict")?;
+    }
     Ok(conflict.blob.filter(|_| gone > 0))
 }

@@ -45,7 +45,7 @@ fn is_clean(applied: &Applied) -> bool {
 #[test]
 fn what_only_the_branch_changed_comes_over() {
     let (mut scratch, directory, file, fork) = forked();
-    let (new, below) = on(&mut scratch, &fork, |scratch| {
+    let (new, below) = scratch.on(&fork, |scratch| {
         scratch.publish(file, 2, None);
         let below = scratch.directory(directory, "e");
         let new = scratch.written(below, "new", 3);
@@ -65,7 +65,7 @@ fn what_only_the_branch_changed_comes_over() {
 #[test]
 fn a_rename_here_and_an_edit_there_both_hold() {
     let (mut scratch, directory, file, fork) = forked();
-    on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+    scratch.on(&fork, |scratch| scratch.publish(file, 2, None));
     scratch.rename((directory, "a.txt"), (scratch.root, "b")).unwrap();
     let applied = scratch.merge(&fork, Favour::Newest).unwrap();
     assert!(is_clean(&applied), "{applied:?}");
@@ -79,7 +79,7 @@ fn two_edits_are_a_conflict_and_the_newer_shows() {
         if newer_there {
             scratch.publish(file, 3, None);
         }
-        on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+        scratch.on(&fork, |scratch| scratch.publish(file, 2, None));
         if !newer_there {
             scratch.publish(file, 3, None);
         }
@@ -95,7 +95,7 @@ fn two_edits_are_a_conflict_and_the_newer_shows() {
 #[test]
 fn equal_bytes_on_both_sides_are_no_conflict() {
     let (mut scratch, directory, file, fork) = forked();
-    on(&mut scratch, &fork, |scratch| {
+    scratch.on(&fork, |scratch| {
         scratch.publish(file, 2, None);
         scratch.written(directory, "same", 4);
     });
@@ -110,14 +110,14 @@ fn equal_bytes_on_both_sides_are_no_conflict() {
 #[test]
 fn an_edit_beats_a_delete_from_either_side() {
     let (mut scratch, directory, file, fork) = forked();
-    on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+    scratch.on(&fork, |scratch| scratch.publish(file, 2, None));
     scratch.unlink(directory, "a.txt").unwrap();
     let applied = scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!(applied.kept, [file]);
     assert_eq!((scratch.lookup(directory, "a.txt"), scratch.blob(file)), (Some(file), Some(2)));
 
     let (mut scratch, directory, file, fork) = forked();
-    on(&mut scratch, &fork, |scratch| scratch.unlink(directory, "a.txt").unwrap());
+    scratch.on(&fork, |scratch| scratch.unlink(directory, "a.txt").unwrap());
     scratch.publish(file, 2, None);
     let applied = scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!(applied.kept, [file]);
@@ -127,7 +127,7 @@ fn an_edit_beats_a_delete_from_either_side() {
 #[test]
 fn a_creation_keeps_a_directory_that_the_other_side_removed() {
     let (mut scratch, directory, _, fork) = forked();
-    let new = on(&mut scratch, &fork, |scratch| scratch.written(directory, "new", 2));
+    let new = scratch.on(&fork, |scratch| scratch.written(directory, "new", 2));
     scratch.unlink(directory, "a.txt").unwrap();
     scratch.remove_directory(scratch.root, "d").unwrap();
     scratch.merge(&fork, Favour::Newest).unwrap();
@@ -136,7 +136,7 @@ fn a_creation_keeps_a_directory_that_the_other_side_removed() {
     assert_eq!(scratch.list(directory).len(), 1);
 
     let (mut scratch, directory, _, fork) = forked();
-    on(&mut scratch, &fork, |scratch| {
+    scratch.on(&fork, |scratch| {
         scratch.unlink(directory, "a.txt").unwrap();
         scratch.remove_directory(scratch.root, "d").unwrap();
     });
@@ -150,7 +150,7 @@ fn a_creation_keeps_a_directory_that_the_other_side_removed() {
 fn directories_of_one_name_become_one() {
     let (mut scratch, ..) = forked();
     let (_, _, _, fork) = (0, 0, 0, scratch.fork("other", None));
-    on(&mut scratch, &fork, |scratch| {
+    scratch.on(&fork, |scratch| {
         let theirs = scratch.directory(scratch.root, "new");
         let below = scratch.directory(theirs, "below");
         scratch.written(below, "b", 2);
@@ -167,7 +167,7 @@ fn directories_of_one_name_become_one() {
 #[test]
 fn different_files_of_one_name_both_stay() {
     let (mut scratch, directory, _, fork) = forked();
-    let theirs = on(&mut scratch, &fork, |scratch| scratch.written(directory, "new.txt", 2));
+    let theirs = scratch.on(&fork, |scratch| scratch.written(directory, "new.txt", 2));
     let ours = scratch.written(directory, "new.txt", 3);
     scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!(scratch.lookup(directory, "new.txt"), Some(theirs), "it is the older one");
@@ -180,7 +180,7 @@ fn different_files_of_one_name_both_stay() {
 #[test]
 fn a_file_and_a_directory_of_one_name_both_stay() {
     let (mut scratch, directory, _, fork) = forked();
-    let theirs = on(&mut scratch, &fork, |scratch| {
+    let theirs = scratch.on(&fork, |scratch| {
         let theirs = scratch.directory(directory, "new");
         scratch.written(theirs, "below", 2);
         theirs
@@ -199,7 +199,7 @@ fn two_saves_by_renaming_over_one_file_are_a_conflict_of_that_file() {
         scratch.rename((directory, "tmp"), (directory, "a.txt")).unwrap();
         new
     };
-    on(&mut scratch, &fork, |scratch| save(scratch, 2));
+    scratch.on(&fork, |scratch| save(scratch, 2));
     let ours = save(&scratch, 3);
     let applied = scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!(scratch.list(directory), [("a.txt".to_owned(), ours)], "{applied:?}");
@@ -210,7 +210,7 @@ fn two_saves_by_renaming_over_one_file_are_a_conflict_of_that_file() {
 #[test]
 fn two_renames_of_one_file_are_a_conflict_and_the_newer_holds() {
     let (mut scratch, directory, file, fork) = forked();
-    on(&mut scratch, &fork, |scratch| {
+    scratch.on(&fork, |scratch| {
         scratch.rename((directory, "a.txt"), (directory, "theirs")).unwrap();
     });
     scratch.rename((directory, "a.txt"), (directory, "ours")).unwrap();
@@ -228,7 +228,7 @@ fn moves_that_would_make_a_circle_are_left_out() {
     let mut scratch = scratch;
     scratch.begin();
     let fork = scratch.fork("try", None);
-    on(&mut scratch, &fork, |scratch| {
+    scratch.on(&fork, |scratch| {
         scratch.rename((scratch.root, "one"), (two, "one")).unwrap();
     });
     scratch.rename((scratch.root, "two"), (one, "two")).unwrap();
@@ -242,7 +242,7 @@ fn moves_that_would_make_a_circle_are_left_out() {
 fn a_policy_leaves_no_conflict() {
     for (favour, shows) in [(Favour::Ours, 3), (Favour::Theirs, 2)] {
         let (mut scratch, directory, file, fork) = forked();
-        on(&mut scratch, &fork, |scratch| {
+        scratch.on(&fork, |scratch| {
             scratch.publish(file, 2, None);
             scratch.rename((directory, "a.txt"), (directory, "theirs")).unwrap();
         });
@@ -259,15 +259,15 @@ fn a_policy_leaves_no_conflict() {
 #[test]
 fn merging_to_and_fro_takes_only_what_is_new() {
     let (mut scratch, _, file, fork) = forked();
-    on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+    scratch.on(&fork, |scratch| scratch.publish(file, 2, None));
     scratch.merge(&fork, Favour::Newest).unwrap();
     scratch.begin();
     scratch.publish(file, 3, None);
     let main = scratch.view.clone();
-    let applied = on(&mut scratch, &fork, |scratch| scratch.merge(&main, Favour::Newest).unwrap());
+    let applied = scratch.on(&fork, |scratch| scratch.merge(&main, Favour::Newest).unwrap());
     assert!(is_clean(&applied), "{applied:?}");
-    assert_eq!(on(&mut scratch, &fork, |scratch| scratch.blob(file)), Some(3));
-    on(&mut scratch, &fork, |scratch| scratch.publish(file, 4, None));
+    assert_eq!(scratch.on(&fork, |scratch| scratch.blob(file)), Some(3));
+    scratch.on(&fork, |scratch| scratch.publish(file, 4, None));
     let applied = scratch.merge(&fork, Favour::Newest).unwrap();
     assert!(is_clean(&applied), "{applied:?}");
     assert_eq!(scratch.blob(file), Some(4));
@@ -276,7 +276,7 @@ fn merging_to_and_fro_takes_only_what_is_new() {
 #[test]
 fn a_merge_that_was_undone_can_be_done_again() {
     let (mut scratch, _, file, fork) = forked();
-    on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+    scratch.on(&fork, |scratch| scratch.publish(file, 2, None));
     scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!(scratch.blob(file), Some(2));
     scratch.undo(None).unwrap();
