@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use self::branches::{
-    BranchCommand, ConflictsCommand, MergeArgs, OperationCommand, SnapshotCommand,
+    BranchCommand, ConflictsCommand, KeepFlags, MergeArgs, OperationCommand, SnapshotCommand,
 };
 pub(crate) use self::history::HistoryCommand;
 
@@ -209,8 +209,20 @@ Examples:
   tesfs merge try --into main --dry-run only say what would be done
   tesfs merge try --theirs              where both changed something, take theirs")]
     Merge(MergeArgs),
-    /// List and decide conflicts
-    #[command(subcommand)]
+    /// List, show and decide conflicts
+    #[command(
+        subcommand,
+        after_help = "\
+Ours is what the branch had, theirs what a merge (or an undo) brought; the newer one shows until
+somebody decides. Nothing is lost: the side that is not kept is in history, and `tesfs undo` opens
+the conflict again. Of two files with one name, the one that is not kept is removed.
+
+Examples:
+  tesfs conflicts show notes.txt               what each side is, line by line
+  tesfs conflicts resolve notes.txt --theirs
+  tesfs conflicts resolve notes.txt            after editing it: what is there now
+  tesfs conflicts resolve 3 --with merged.txt  by its number, with the bytes of a file"
+    )]
     Conflicts(ConflictsCommand),
     /// Show what was done, operation by operation
     #[command(subcommand)]

@@ -38,6 +38,7 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<branch::Change>();
     routes.add::<merge::Merge>();
     routes.add::<conflicts::List>();
+    routes.add::<conflicts::Describe>();
     routes.add::<conflicts::Resolve>();
     routes.add::<operation::Log>();
     routes.add::<operation::Describe>();

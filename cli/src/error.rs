@@ -14,9 +14,9 @@ use tesfs_pathtree::{
 };
 
 use crate::{
-    config::ConfigError, control::ControlError, exit::Exit, failure::Failure, lock::LockError,
-    paths::DataDirError, progress::Interrupted, shown::ShownError, target::TargetError,
-    version::VersionError,
+    commands::conflicts::ConflictError, config::ConfigError, control::ControlError, exit::Exit,
+    failure::Failure, lock::LockError, paths::DataDirError, progress::Interrupted,
+    shown::ShownError, target::TargetError, time::Moment, version::VersionError,
 };
 
 /// Why a command failed.
@@ -48,8 +48,19 @@ pub(crate) enum CliError {
     UnknownOperation { name: String },
     #[error("several operations are called '{name}…'")]
     AmbiguousOperation { name: String, known: Vec<String> },
-    #[error("there is no open conflict {number}")]
-    UnknownConflict { number: i64 },
+    #[error(
+        "the last operation on '{branch}' is no merge: it is `{what}` of {began} ({operation})"
+    )]
+    LastIsNoMerge {
+        branch: String,
+        operation: String,
+        what: String,
+        began: Moment,
+        /// The last merge before it that is in force.
+        merge: Option<String>,
+    },
+    #[error(transparent)]
+    Conflict(#[from] ConflictError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -174,15 +185,11 @@ impl CliError {
             | Self::Moment(_)
             | Self::NotRemoved { .. }
             | Self::DiffBuckets { .. }
+            | Self::AmbiguousOperation { .. }
             | Self::ParentInPath { .. }
             | Self::BadName { .. }
             | Self::NamelessMount { .. } => Exit::Usage,
-            Self::DataDir(err) => match err {
-                DataDirError::Full { .. } => Exit::Unavailable,
-                DataDirError::DatabaseGone { .. } => Exit::Damaged,
-                DataDirError::NoHome | DataDirError::Io { .. } => Exit::Failure,
-                _ => Exit::Refused,
-            },
+            Self::DataDir(err) => data_dir_exit(err),
             Self::Lock(LockError::Held { .. }) => Exit::Refused,
             Self::Open(err) => open_exit(err),
             Self::Bucket(err) => bucket_exit(err),
@@ -191,8 +198,7 @@ impl CliError {
             Self::Version(err) => err.exit(),
             Self::Branch(err) => branch_exit(err),
             Self::Decide(err) => decide_exit(err),
-            Self::UnknownOperation { .. } | Self::UnknownConflict { .. } => Exit::NotFound,
-            Self::AmbiguousOperation { .. } => Exit::Usage,
+            Self::Conflict(err) => err.exit(),
             Self::Database(err) if err.is_full() => Exit::Unavailable,
             Self::Blobs(err) if err.is_full() => Exit::Unavailable,
             Self::Blobs(err) if err.is_damage() => Exit::Damaged,
@@ -200,11 +206,13 @@ impl CliError {
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Answered(failure) => failure.exit,
             Self::NoDataDir { .. }
+            | Self::UnknownOperation { .. }
             | Self::NotInBucket { .. }
             | Self::NoSuchPath { .. }
             | Self::NotMounted { .. }
             | Self::SourceMissing { .. } => Exit::NotFound,
-            Self::BucketMounted { .. }
+            Self::LastIsNoMerge { .. }
+            | Self::BucketMounted { .. }
             | Self::BucketBusy { .. }
             | Self::BucketReadOnly { .. }
             | Self::NotADirectory { .. }
@@ -225,17 +233,26 @@ impl CliError {
             Self::Identity(IdentityError::Io { source, .. }) | Self::File { source, .. } => {
                 io_exit(source)
             }
-            Self::Identity(IdentityError::NoRandomness(_)) => Exit::Failure,
             Self::Tree { source, .. } | Self::Settle { source } | Self::Recovery { source } => {
                 io_exit(&io::Error::from_raw_os_error(source.errno()))
             }
             Self::Lock(LockError::Io { .. })
+            | Self::Identity(IdentityError::NoRandomness(_))
             | Self::Control(_)
             | Self::Database(_)
             | Self::Blobs(_)
             | Self::Start { .. }
             | Self::BackgroundEnded => Exit::Failure,
         }
+    }
+}
+
+fn data_dir_exit(err: &DataDirError) -> Exit {
+    match err {
+        DataDirError::Full { .. } => Exit::Unavailable,
+        DataDirError::DatabaseGone { .. } => Exit::Damaged,
+        DataDirError::NoHome | DataDirError::Io { .. } => Exit::Failure,
+        _ => Exit::Refused,
     }
 }
 
@@ -252,7 +269,10 @@ fn decide_exit(err: &DecideError) -> Exit {
     match err {
         DecideError::Merge(MergeError::IntoItself | MergeError::OtherBucket)
         | DecideError::Undo(
-            UndoError::Nothing { .. } | UndoError::Already { .. } | UndoError::Pruned(_),
+            UndoError::Nothing { .. }
+            | UndoError::Already { .. }
+            | UndoError::NotAMerge(_)
+            | UndoError::Pruned(_),
         ) => Exit::Refused,
         DecideError::Undo(UndoError::NotFound(_)) => Exit::NotFound,
         DecideError::Merge(MergeError::Tree(_) | MergeError::Database(_))

@@ -63,9 +63,7 @@ impl CliError {
             Self::Version(err) => err.hint(),
             Self::Branch(err) => return branch_hint(err),
             Self::Decide(err) => return decide_hint(err),
-            Self::UnknownOperation { .. } => "`tesfs op log` lists them".to_owned(),
-            Self::AmbiguousOperation { known, .. } => format!("one of: {}", known.join(", ")),
-            Self::UnknownConflict { .. } => "`tesfs conflicts list` lists them".to_owned(),
+            Self::Conflict(err) => err.hint(),
             Self::BucketMounted { dir, .. } => {
                 format!("`tesfs umount {}` takes the folder away first", dir.display())
             }
@@ -100,7 +98,23 @@ impl CliError {
             Self::Recovery { .. } => {
                 "nothing was changed; run with -vv and keep what it says".to_owned()
             }
-            _ => return self.path_hint(),
+            _ => return self.path_hint().or_else(|| self.operation_hint()),
+        })
+    }
+
+    /// Says what to do about an operation that was named, or meant.
+    fn operation_hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownOperation { .. } => "`tesfs op log` lists them".to_owned(),
+            Self::AmbiguousOperation { known, .. } => format!("one of: {}", known.join(", ")),
+            Self::LastIsNoMerge { merge: Some(merge), .. } => format!(
+                "`tesfs undo {merge}` takes the last merge back and leaves what came later; `tesfs \
+                 undo` takes back that operation"
+            ),
+            Self::LastIsNoMerge { merge: None, .. } => {
+                "no merge is in force; `tesfs undo` takes back that operation".to_owned()
+            }
+            _ => return None,
         })
     }
 

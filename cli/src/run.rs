@@ -5,15 +5,16 @@ use std::path::Path;
 use crate::{
     args::{
         BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, DiffArgs, HistoryCommand,
-        MergeArgs, OperationCommand, RestoreArgs, SnapshotCommand, WhichFlags,
+        KeepFlags, MergeArgs, OperationCommand, RestoreArgs, SnapshotCommand, WhichFlags,
     },
     commands::{
         branch::{self, Changed, Kind},
         bucket, cat,
-        conflicts::{self, Keep},
+        conflicts::{self, Keep, Which},
         deleted, diff, export, gc, history, import, log, man,
         merge::{Merge, Side},
-        operation, restore, settings, status, story, umount, verify,
+        operation::{self, Way},
+        restore, settings, status, story, umount, verify,
     },
     error::CliError,
     exit::Exit,
@@ -72,10 +73,10 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Branch(command) => branch(&mut session, command),
         Command::Snapshot(command) => snapshot(&mut session, command),
         Command::Merge(args) => merge(&mut session, args),
-        Command::Conflicts(command) => decide(&mut session, &command),
+        Command::Conflicts(command) => decide(&mut session, command),
         Command::Op(command) => operation(&mut session, command),
-        Command::Undo { operation } => put_back(&mut session, operation, false),
-        Command::Redo { operation } => put_back(&mut session, operation, true),
+        Command::Undo { operation } => put_back(&mut session, operation, Way::Undo),
+        Command::Redo { operation } => put_back(&mut session, operation, Way::Redo),
         Command::Import(args) => {
             let dest = Target::parse(&args.dest, session.in_bucket())?;
             let source = WirePath(resolved(&args.source));
@@ -160,7 +161,7 @@ fn diff(session: &mut Session, args: &DiffArgs) -> Result<Exit, CliError> {
 fn merge(session: &mut Session, args: MergeArgs) -> Result<Exit, CliError> {
     let MergeArgs { from, into, dry_run, ours, theirs, abort } = args;
     if abort {
-        return put_back(session, None, false);
+        return put_back(session, None, Way::AbortMerge);
     }
     let favour = match (ours, theirs) {
         (true, _) => Side::Ours,
@@ -172,17 +173,24 @@ fn merge(session: &mut Session, args: MergeArgs) -> Result<Exit, CliError> {
     session.ask(Merge { place, from, into, favour, dry_run }, false)
 }
 
-fn decide(session: &mut Session, command: &ConflictsCommand) -> Result<Exit, CliError> {
+fn decide(session: &mut Session, command: ConflictsCommand) -> Result<Exit, CliError> {
     let place = session.context()?;
     match command {
         ConflictsCommand::List => session.ask(conflicts::List { place }, false),
-        ConflictsCommand::Resolve { number, keep } => {
-            let keep = match (keep.ours, keep.theirs) {
-                (true, _) => Keep::Ours,
-                (_, true) => Keep::Theirs,
-                _ => Keep::Both,
+        ConflictsCommand::Show { which } => {
+            let which = which.map(|typed| Which::parse(&typed, session.in_bucket())).transpose()?;
+            session.ask(conflicts::Describe { place, which }, false)
+        }
+        ConflictsCommand::Resolve { which, keep } => {
+            let which = Which::parse(&which, session.in_bucket())?;
+            let keep = match keep {
+                KeepFlags { ours: true, .. } => Keep::Ours,
+                KeepFlags { theirs: true, .. } => Keep::Theirs,
+                KeepFlags { both: true, .. } => Keep::Both,
+                KeepFlags { with: Some(file), .. } => Keep::With(WirePath(absolute(&file))),
+                KeepFlags { .. } => Keep::AsItIs,
             };
-            session.ask(conflicts::Resolve { place, number: *number, keep }, false)
+            session.ask(conflicts::Resolve { place, which, keep }, false)
         }
     }
 }
@@ -197,13 +205,9 @@ fn operation(session: &mut Session, command: OperationCommand) -> Result<Exit, C
     }
 }
 
-fn put_back(
-    session: &mut Session,
-    operation: Option<String>,
-    redo: bool,
-) -> Result<Exit, CliError> {
+fn put_back(session: &mut Session, operation: Option<String>, way: Way) -> Result<Exit, CliError> {
     let place = session.context()?;
-    session.ask(operation::PutBack { place, operation, redo }, false)
+    session.ask(operation::PutBack { place, operation, way }, false)
 }
 
 /// What a PATH means that need not be given.

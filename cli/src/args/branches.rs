@@ -1,5 +1,7 @@
 //! What can be typed about branches, snapshots, merges and operations.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -81,7 +83,7 @@ pub(crate) struct MergeArgs {
     /// Where both sides changed something, take what comes
     #[arg(long)]
     pub(crate) theirs: bool,
-    /// Take back the last operation: the same as `tesfs undo`
+    /// Take back the last operation, if it is a merge
     #[arg(long, conflicts_with_all = ["from", "into", "dry_run", "ours", "theirs"])]
     pub(crate) abort: bool,
 }
@@ -91,29 +93,38 @@ pub(crate) enum ConflictsCommand {
     /// List what is not decided
     #[command(visible_alias = "ls")]
     List,
-    /// Decide one
+    /// Show what the sides are: who made them, when, on which branch, and what differs
+    Show {
+        /// A path, or the number of one conflict [default: all of them]
+        #[arg(value_name = "PATH|NUMBER")]
+        which: Option<PathBuf>,
+    },
+    /// Decide one; without an option, as the file is now, after somebody edited it
     Resolve {
-        /// As `tesfs conflicts list` shows it
-        #[arg(value_name = "NUMBER")]
-        number: i64,
+        /// A path, or the number of one conflict; `./7` is a path
+        #[arg(value_name = "PATH|NUMBER")]
+        which: PathBuf,
         #[command(flatten)]
         keep: KeepFlags,
     },
 }
 
-/// Which side of a conflict is kept.
-#[derive(Args, Clone, Copy, Debug)]
-#[group(required = true, multiple = false)]
+/// What is kept of a conflict.
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false)]
 pub(crate) struct KeepFlags {
-    /// Keep what shows
+    /// Keep what the branch had
     #[arg(long)]
     pub(crate) ours: bool,
-    /// Let the other side show
+    /// Keep what came
     #[arg(long)]
     pub(crate) theirs: bool,
-    /// Keep both, the other side under a name of its own
+    /// Keep both, the one that does not show under a name of its own
     #[arg(long)]
     pub(crate) both: bool,
+    /// Keep the bytes of a file of this machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

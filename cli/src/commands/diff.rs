@@ -7,7 +7,7 @@ use similar::TextDiff;
 use tesfs_fs::FileKind;
 use tesfs_pathtree::{
     BlobNumber, Name, bucket,
-    tree::{self, Difference, Inode, S_IFMT, Side},
+    tree::{self, Difference, S_IFMT, Side},
 };
 
 use crate::{
@@ -183,7 +183,10 @@ fn patch(
     to: &str,
 ) -> Result<Option<String>, CliError> {
     let text = |side: &Option<Side>| match side {
-        Some(side) => text(node, &side.inode),
+        Some(Side { inode, .. }) => match FileKind::of_mode(inode.mode & S_IFMT) {
+            FileKind::File => text(node, inode.blob, inode.size),
+            _ => Ok(None),
+        },
         None => Ok(Some(String::new())),
     };
     let (Some(old), Some(new)) = (text(&difference.one)?, text(&difference.other)?) else {
@@ -200,12 +203,15 @@ fn patch(
 }
 
 /// Returns the bytes of a file as text; `None` where they are none, or too many.
-fn text(node: &Node, inode: &Inode) -> Result<Option<String>, CliError> {
-    let is_file = FileKind::of_mode(inode.mode & S_IFMT) == FileKind::File;
-    if !is_file || inode.size > TEXT_BYTES_MAX {
+pub(super) fn text(
+    node: &Node,
+    blob: Option<BlobNumber>,
+    size: u64,
+) -> Result<Option<String>, CliError> {
+    if size > TEXT_BYTES_MAX {
         return Ok(None);
     }
-    let bytes = match inode.blob {
+    let bytes = match blob {
         Some(blob) => read_all(node, blob)?,
         None => Vec::new(),
     };

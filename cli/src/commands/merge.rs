@@ -1,25 +1,25 @@
-//! Merges branches, and decides conflicts.
+//! Merges branches.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tesfs_fs::Vfs;
 use tesfs_pathtree::{
-    Db, DbError, Ino, Name,
-    tree::{self, Applied, Conflict, ConflictKind, Favour, View},
+    Db, DbError,
+    tree::{Applied, Favour, View},
 };
 
+use super::conflicts::{ConflictInfo, path_of};
 use crate::{
     control::Request,
     error::CliError,
     exit::Exit,
     node::Node,
-    output::{Show, bytes, plural},
-    place::{join, owner},
+    output::{Show, plural},
+    place::owner,
     progress::Progress,
     said::Said,
     shown::{Context, Shown, ShownError},
-    time::Moment,
 };
 
 /// Merges one branch into another.
@@ -67,59 +67,6 @@ pub(crate) struct AppliedInfo {
     /// What one side removed and the other changed: it stays.
     pub(crate) kept: Vec<String>,
     pub(crate) conflicts: Vec<ConflictInfo>,
-}
-
-/// One side of a conflict: the one that does not show.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct ConflictInfo {
-    pub(crate) number: i64,
-    /// What shows.
-    pub(crate) path: String,
-    /// `content`, `place` or `name`.
-    pub(crate) kind: String,
-    /// When the version of this side was made.
-    pub(crate) made: Moment,
-    /// Its bytes, of `content`.
-    pub(crate) bytes: Option<u64>,
-    /// Where it would be, of `place` and `name`.
-    pub(crate) other_path: Option<String>,
-}
-
-impl ConflictInfo {
-    pub(crate) fn of(db: &Db, view: &View, conflict: &Conflict) -> Result<Self, DbError> {
-        let kind = match conflict.kind {
-            ConflictKind::Content => "content",
-            ConflictKind::Place => "place",
-            ConflictKind::Name => "name",
-        };
-        let other = conflict.place.as_ref();
-        let other = other.map(|(parent, name)| path_below(db, view, *parent, name)).transpose()?;
-        Ok(Self {
-            number: conflict.number,
-            path: path_of(db, view, conflict.ino)?,
-            kind: kind.to_owned(),
-            made: Moment(conflict.version.hlc.unix_ns()),
-            bytes: (conflict.kind == ConflictKind::Content).then_some(conflict.size),
-            other_path: other,
-        })
-    }
-
-    /// One line for people.
-    pub(crate) fn line(&self) -> String {
-        let Self { number, path, made, .. } = self;
-        match (self.bytes, &self.other_path) {
-            (Some(size), _) => {
-                format!("{number:>4}  {path}: another version of {made}, {}", bytes(size))
-            }
-            (None, Some(other)) if self.kind == "name" => {
-                format!("{number:>4}  {path}: another file is '{other}'")
-            }
-            (None, Some(other)) => {
-                format!("{number:>4}  {path}: the other side has it at '{other}'")
-            }
-            (None, None) => format!("{number:>4}  {path}: the other side removed it"),
-        }
-    }
 }
 
 impl AppliedInfo {
@@ -174,7 +121,7 @@ impl AppliedInfo {
         }
         if !self.conflicts.is_empty() {
             let count = plural(self.conflicts.len() as u64, "conflict");
-            lines.push(format!("{count} (`tesfs conflicts list`; the newer side shows):"));
+            lines.push(format!("{count} (`tesfs conflicts show`; the newer side shows):"));
             lines.extend(self.conflicts.iter().take(LISTED_MAX).map(ConflictInfo::line));
         }
         lines.join("\n")
@@ -249,30 +196,4 @@ pub(crate) fn writable(node: &Node, shown: &Shown) -> Result<Arc<Vfs>, CliError>
         }
         _ => Ok(vfs),
     }
-}
-
-/// The path of an inode from the root, or what is left to say of it.
-pub(crate) fn path_of(db: &Db, view: &View, ino: Ino) -> Result<String, DbError> {
-    let names = db.read(|conn| tree::names(conn, view, ino))?;
-    match names.first() {
-        Some((parent, name)) => path_below(db, view, *parent, name),
-        None if ino == view.root => Ok("/".to_owned()),
-        None => Ok(match db.read(|conn| tree::last_name(conn, view, ino))? {
-            Some(name) => format!("{} (removed)", name.as_os_str().display()),
-            None => format!("inode {ino}"),
-        }),
-    }
-}
-
-fn path_below(db: &Db, view: &View, parent: Ino, name: &Name) -> Result<String, DbError> {
-    let mut names = vec![name.clone()];
-    let mut at = parent;
-    while at != view.root {
-        let above = db.read(|conn| tree::names(conn, view, at))?;
-        let Some((parent, name)) = above.into_iter().next() else { break };
-        names.push(name);
-        at = parent;
-    }
-    names.reverse();
-    Ok(join(&names))
 }

@@ -3,9 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use tesfs_fs::DecideError;
 use tesfs_pathtree::{
-    Ino, OperationId,
-    tree::{self, Event, Log as TreeLog, Operation, View},
+    DbError, Ino, OperationId,
+    tree::{self, Event, Log as TreeLog, Operation, UndoError, View},
 };
 
 use super::{
@@ -213,7 +214,17 @@ pub(crate) struct PutBack {
     pub(crate) place: Context,
     /// As the log shows it; `None` is the newest there is.
     pub(crate) operation: Option<String>,
-    pub(crate) redo: bool,
+    pub(crate) way: Way,
+}
+
+/// What is put back.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Way {
+    Undo,
+    Redo,
+    /// The last operation, which must be a merge.
+    AbortMerge,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -251,11 +262,18 @@ impl Request for PutBack {
             Some(name) => Some(node.operation(&shown, name)?),
             None => None,
         };
-        let undone = match self.redo {
-            false => vfs.undo(&owner(), which)?,
-            true => vfs.redo(&owner(), which)?,
-        };
         let view = node.view(&shown)?;
+        let undone = match self.way {
+            Way::Undo => vfs.undo(&owner(), which),
+            Way::Redo => vfs.redo(&owner(), which),
+            Way::AbortMerge => vfs.abort_merge(&owner()),
+        };
+        let undone = match undone {
+            Err(DecideError::Undo(UndoError::NotAMerge(last))) => {
+                return Err(no_merge(node, &shown, &view, last)?);
+            }
+            undone => undone?,
+        };
         let target = node.db().read(|conn| tree::operation(conn, &view, undone.operation))?;
         // A redo undid an undo: what people want to hear of is what that had undone.
         let meant = match target.as_ref().and_then(|target| target.undoes) {
@@ -263,7 +281,7 @@ impl Request for PutBack {
             None => target,
         };
         Ok(PutBackAnswer {
-            redo: self.redo,
+            redo: self.way == Way::Redo,
             branch: shown.branch.name,
             operation: name_of(meant.as_ref().map_or(undone.operation, |meant| meant.id)),
             what: meant.as_ref().map_or_else(String::new, |meant| meant.what.clone()),
@@ -272,6 +290,34 @@ impl Request for PutBack {
             applied: AppliedInfo::of(node.db(), vfs.view(), &undone.applied)?,
         })
     }
+}
+
+/// Says that the last operation is no merge, and which one was the last.
+fn no_merge(
+    node: &Node,
+    shown: &Shown,
+    view: &View,
+    last: OperationId,
+) -> Result<CliError, CliError> {
+    let (found, merge) = node.db().read(|conn| {
+        let in_force = tree::operations(conn, view, None, PAGE)?;
+        let in_force = in_force.iter().filter(|one| one.undone_by.is_none());
+        let mut merge = None;
+        for one in in_force {
+            if tree::merged_from(conn, view.branch, one.id)?.is_some() {
+                merge = Some(name_of(one.id));
+                break;
+            }
+        }
+        Ok::<_, DbError>((tree::operation(conn, view, last)?, merge))
+    })?;
+    Ok(CliError::LastIsNoMerge {
+        branch: shown.branch.name.clone(),
+        operation: name_of(last),
+        what: found.map_or_else(String::new, |found| found.what),
+        began: began(last),
+        merge,
+    })
 }
 
 impl Node {
