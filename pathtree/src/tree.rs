@@ -43,13 +43,15 @@ pub(crate) use self::edge::create_root;
 pub use self::{
     apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
-    conflict::{Conflict, ConflictKind, conflict_count, conflicts, conflicts_at, keep_as_conflict},
+    conflict::{
+        Conflict, ConflictKind, conflict, conflict_count, conflicts, conflicts_at, keep_as_conflict,
+    },
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
     diff::{Difference, Side, differences},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
     error::TreeError,
-    history::{LastAt, history, last_at, succeeds, successor},
+    history::{LastAt, history, last_at, last_place_of, succeeds, successor},
     inode::{
         Edge, Inode, Listed, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode, last_name, list, lookup,
         names, symlink_target,

@@ -15,6 +15,7 @@ mod node;
 mod observation;
 mod oracle;
 mod random;
+mod rig;
 mod state;
 mod writer;
 
@@ -29,5 +30,6 @@ pub use node::{Mode, Node, NodeError, NodePlace, Verified, detach};
 pub use observation::{Observation, Seen, observe};
 pub use oracle::{Cut, Reconciled, Violation, reconcile};
 pub use random::Random;
+pub use rig::Rig;
 pub use state::{Bytes, File, FileId, Floor, Piece, Replaced, State};
 pub use writer::{Signals, Stop, Writer, WriterReport};

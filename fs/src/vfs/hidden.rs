@@ -1,11 +1,12 @@
 //! `.tesfs`, the folder at the root of every mount that listings do not show.
 //!
-//! It holds `at/` (the tree as it was), `branches/` (other branches), `deleted/` (what was removed)
-//! and `recovered/` (the bytes of drafts that a crash interrupted). Everything in it is read-only
+//! It holds `at/` (the tree as it was), `branches/` (other branches), `conflicts/` (the sides of what
+//! is not decided), `deleted/` (what was removed) and `recovered/` (the bytes of drafts that a crash interrupted). Everything in it is read-only
 //! and has numbers of its own: those of the folders are constants, those of what is in a view that
 //! is shown are of its [look](looks).
 
 mod at;
+mod conflicts;
 mod looks;
 mod recovered;
 mod removed;
@@ -23,6 +24,7 @@ use tesfs_pathtree::{
 };
 
 use self::{
+    conflicts::Part,
     looks::{Look, Looks, REMOVED, Showing},
     recovered::Recovered,
 };
@@ -69,6 +71,7 @@ enum Place {
     Recovered,
     RecoveredFile,
     InLook(Arc<Look>, Ino),
+    InConflicts(Part),
 }
 
 impl Hidden {
@@ -85,6 +88,7 @@ impl Vfs {
             TOP | RECOVERED => false,
             AT | BRANCHES => true,
             _ if !is_hidden(ino) => false,
+            _ if Part::of(ino).is_some() => true,
             _ => match self.look(ino) {
                 Some((look, _)) => look.showing != Showing::Still,
                 None => false,
@@ -132,6 +136,7 @@ impl Vfs {
             }
             Place::Recovered => return self.hidden.recovered.lookup(parent, name),
             Place::RecoveredFile => return Err(TreeError::NotADirectory(parent).into()),
+            Place::InConflicts(part) => return self.conflict_child(parent, part, name),
             Place::At => self.look_at(name)?,
             Place::Branches => self.look_at_branch(name)?,
             Place::InLook(look, own) if look.showing == Showing::Removed => {
@@ -157,6 +162,7 @@ impl Vfs {
             Place::Top | Place::At | Place::Branches => self.hidden.recovered.folder(ino, 0o555),
             Place::Recovered => self.hidden.recovered.folder(ino, 0o500),
             Place::RecoveredFile => self.hidden.recovered.attributes(ino),
+            Place::InConflicts(part) => self.conflict_attributes(part),
             Place::InLook(look, own) => shown(&look, &self.require_seen(&look, own)?),
         }
     }
@@ -166,6 +172,7 @@ impl Vfs {
             Place::Top => self.root(),
             Place::At | Place::Branches | Place::Recovered => TOP,
             Place::RecoveredFile => RECOVERED,
+            Place::InConflicts(part) => self.conflict_parent(part)?.unwrap_or(TOP),
             Place::InLook(look, own) if own == look.view.root => match look.showing {
                 Showing::Still => AT,
                 Showing::Live => BRANCHES,
@@ -188,6 +195,7 @@ impl Vfs {
             }
             Place::Recovered => self.hidden.recovered.list(),
             Place::RecoveredFile => Err(TreeError::NotADirectory(directory).into()),
+            Place::InConflicts(part) => self.list_conflicts(part),
             Place::InLook(look, own) if look.showing == Showing::Removed => {
                 self.list_removed(&look, own)
             }
@@ -211,8 +219,9 @@ impl Vfs {
                 let source = Source::Plain(Arc::new(self.hidden.recovered.open(ino)?));
                 Ok(Role::Pinned { source, content: ContentKey { version: None }, shown })
             }
+            Place::InConflicts(Part::Side(number, which)) => self.open_side(number, which),
             Place::InLook(look, own) => {
-                let (source, inode) = self.pin_seen(&look, own)?;
+                let (source, inode) = self.pin_elsewhere(&look.view, own)?;
                 let content = ContentKey::of(inode.content);
                 Ok(Role::Pinned { source, content, shown: Box::new(shown(&look, &inode)?) })
             }
@@ -220,25 +229,26 @@ impl Vfs {
         }
     }
 
-    /// Pins a version that a look shows, by the line of whoever may be writing into its file.
-    fn pin_seen(&self, look: &Look, own: Ino) -> Result<(Source, Inode), FsError> {
+    /// Pins a version that is shown under `.tesfs`, by the line of whoever may be writing into its
+    /// file.
+    fn pin_elsewhere(&self, view: &View, own: Ino) -> Result<(Source, Inode), FsError> {
         loop {
-            if let Some(vfs) = self.writing(look, own) {
-                return vfs.pin(&look.view, own, None);
+            if let Some(vfs) = self.writing(view, own) {
+                return vfs.pin(view, own, None);
             }
-            let pinned = self.pin(&look.view, own, None)?;
+            let pinned = self.pin(view, own, None)?;
             // Who began meanwhile may have published what was pinned, and go on writing into it.
-            if self.writing(look, own).is_none() {
+            if self.writing(view, own).is_none() {
                 return Ok(pinned);
             }
         }
     }
 
     /// Returns where an inode is open for writing: on the branch that is looked at, else on any.
-    fn writing(&self, look: &Look, own: Ino) -> Option<Arc<Self>> {
+    fn writing(&self, view: &View, own: Ino) -> Option<Arc<Self>> {
         let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let all = others.iter().chain([&self.me]).filter_map(Weak::upgrade);
-        all.filter(|vfs| vfs.has_writers(own)).max_by_key(|vfs| vfs.view.branch == look.view.branch)
+        all.filter(|vfs| vfs.has_writers(own)).max_by_key(|vfs| vfs.view.branch == view.branch)
     }
 
     fn place(&self, ino: Ino) -> Result<Place, FsError> {
@@ -250,7 +260,7 @@ impl Vfs {
             _ => match self.look(ino) {
                 Some((look, own)) => Place::InLook(look, own),
                 None if looks::is_in_look(ino) => return Err(TreeError::InodeGone(ino).into()),
-                None => Place::RecoveredFile,
+                None => Part::of(ino).map_or(Place::RecoveredFile, Place::InConflicts),
             },
         })
     }
@@ -263,6 +273,7 @@ impl Vfs {
         Ok(match name.as_bytes() {
             of if of == AT_NAME.as_bytes() => Some(AT),
             of if of == BRANCHES_NAME.as_bytes() => Some(BRANCHES),
+            of if of == conflicts::NAME.as_bytes() => Some(Part::Directory(self.root()).number()?),
             of if of == DELETED_NAME.as_bytes() => Some(looks::number(REMOVED, self.root())?),
             of if of == recovered::NAME.as_bytes() => Some(RECOVERED),
             _ => None,
@@ -270,7 +281,7 @@ impl Vfs {
     }
 
     fn list_top(&self) -> Result<Vec<DirectoryEntry>, FsError> {
-        [AT_NAME, BRANCHES_NAME, DELETED_NAME, recovered::NAME]
+        [AT_NAME, BRANCHES_NAME, conflicts::NAME, DELETED_NAME, recovered::NAME]
             .into_iter()
             .zip(0..)
             .map(|(name, edge)| {

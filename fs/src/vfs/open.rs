@@ -118,7 +118,10 @@ impl Vfs {
         if !hidden::is_hidden(ino) {
             return Ok(ContentKey::of(self.require_inode(ino)?.content));
         }
-        let Some((view, own)) = self.seen(ino)? else { return Ok(ContentKey { version: None }) };
+        let Some((view, own)) = self.seen(ino)? else {
+            let side = self.published_side(ino)?;
+            return Ok(side.unwrap_or(ContentKey { version: None }));
+        };
         let found = self.db.read(|conn| tree::inode(conn, &view, own))?;
         Ok(ContentKey::of(found.ok_or(TreeError::InodeGone(ino))?.content))
     }
@@ -242,7 +245,7 @@ impl Vfs {
     }
 
     /// Copies a version whose file the kernel may still write into, so that the reader keeps it.
-    fn private_copy(&self, reader: &BlobReader) -> Result<Source, FsError> {
+    pub(super) fn private_copy(&self, reader: &BlobReader) -> Result<Source, FsError> {
         let copy = Draft::copy_of(self.store.drafts(), reader)?;
         // It needs no name: nobody is to find it after a crash.
         self.store.release_draft(copy.draft_file().clone())?;

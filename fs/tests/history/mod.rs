@@ -1,6 +1,7 @@
 //! `.tesfs/`: history as folders.
 
 mod branches;
+mod conflicts;
 mod deleted;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -235,6 +236,7 @@ fn numbers_are_of_one_thing_each() {
         ".tesfs",
         ".tesfs/at",
         ".tesfs/branches",
+        ".tesfs/conflicts",
         ".tesfs/deleted",
         ".tesfs/recovered",
         ".tesfs/deleted/below",

@@ -221,6 +221,21 @@ pub fn conflicts_at(
     Ok(found)
 }
 
+/// Returns an open conflict of a branch by its number.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn conflict(conn: &Connection, view: &View, number: i64) -> Result<Option<Conflict>, DbError> {
+    conn.prepare_cached(concat!(
+        "SELECT ",
+        conflict_columns!(),
+        " FROM conflicts WHERE number = ?2 AND branch = ?1 AND resolved IS NULL"
+    ))
+    .and_then(|mut stmt| stmt.query_row(params![view.branch, number], read).optional())
+    .doing("finding a conflict by its number")
+}
+
 fn conflicts_of(conn: &Connection, view: &View, id: Ino) -> Result<Vec<Conflict>, DbError> {
     conn.prepare_cached(concat!(
         "SELECT ",

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     Inode, View,
-    inode::{edge, inode, lookup},
+    inode::{edge, inode, lookup, names},
     log::{Event, Places, logged},
     row::{row, rows_to},
     versions::last_place,
@@ -110,6 +110,26 @@ pub fn successor(conn: &Connection, view: &View, ino: Ino) -> Result<Option<Inod
         Some(there) if succeeds(conn, view, there.ino, ino)? => Ok(Some(there)),
         _ => Ok(None),
     }
+}
+
+/// Returns where a file or directory hangs, or what it has [become](successor); else where it hung
+/// last. Of several names it is the first.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn last_place_of(
+    conn: &Connection,
+    view: &View,
+    ino: Ino,
+) -> Result<Option<(Ino, Name)>, DbError> {
+    if let Some(found) = successor(conn, view, ino)?
+        && let Some(place) = names(conn, view, found.ino)?.into_iter().next()
+    {
+        return Ok(Some(place));
+    }
+    let was = last_place(conn, view, ino)?;
+    Ok(was.and_then(|was| Some((was.edge.parent, Name::from_bytes(&was.edge.name).ok()?))))
 }
 
 /// Returns a file and all whose names it took, directly or not.

@@ -203,6 +203,7 @@ fn decide(db: &Db, bucket: &Bucket, branch: &View) {
         .read(|conn| {
             let base = tree::sides(conn, branch, &open[0])?.base;
             let at = (branch.root, &name("file"));
+            assert_eq!(tree::conflict(conn, branch, open[0].number)?.as_ref(), Some(&open[0]));
             Ok::<_, DbError>((base, tree::conflicts_at(conn, branch, at)?))
         })
         .unwrap();
