@@ -26,6 +26,9 @@ pub enum XattrEdit {
     Replace,
 }
 
+/// Since when a value is as it is, and the value; `None` where it was removed.
+type Version = (Hlc, Option<Vec<u8>>);
+
 /// Returns a value.
 ///
 /// # Errors
@@ -40,13 +43,13 @@ pub fn xattr(
     Ok(xattr_version(conn, view, ino, name)?.and_then(|(_, value)| value))
 }
 
-/// Returns since when a value is as it is, and the value; that may be that there is none.
+/// Returns the version of a value that shows; `None` where there never was one.
 pub(super) fn xattr_version(
     conn: &Connection,
     view: &View,
     ino: Ino,
     name: &[u8],
-) -> Result<Option<(Hlc, Option<Vec<u8>>)>, DbError> {
+) -> Result<Option<Version>, DbError> {
     for level in view.levels() {
         if let Some(version) = version_at(conn, level, ino, name)? {
             return Ok(Some(version));
@@ -61,7 +64,7 @@ fn version_at(
     level: &Level,
     ino: Ino,
     name: &[u8],
-) -> Result<Option<(Hlc, Option<Vec<u8>>)>, DbError> {
+) -> Result<Option<Version>, DbError> {
     let current = conn
         .prepare_cached(
             "SELECT since, value FROM xattrs WHERE id = ?1 AND branch = ?2 AND name = ?3",
