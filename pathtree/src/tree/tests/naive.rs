@@ -79,13 +79,24 @@ fn three_way<T: PartialEq>(base: &T, ours: T, theirs: T, theirs_wins: bool) -> (
     }
 }
 
+/// What is compared.
+#[derive(Clone, Copy)]
+enum Question {
+    Merge {
+        is_theirs_newer: bool,
+    },
+    /// Theirs is what was before: to have other bytes than now is no wish to be there.
+    Undo,
+}
+
 /// Merges whole trees; `None` where two inodes claim one place or directories hang in a circle.
 fn merge_trees(
     base: &Tree,
     ours: &Tree,
     theirs: &Tree,
-    is_theirs_newer: bool,
+    question: Question,
 ) -> Option<(Tree, Disputes)> {
+    let is_theirs_newer = matches!(question, Question::Merge { is_theirs_newer: true });
     let mut merged = ours.clone();
     let mut disputes = Disputes::default();
     // What they do not know, and was there, they have removed, as an undo does.
@@ -120,7 +131,8 @@ fn merge_trees(
                 old.place.clone().filter(|_| is_changed)
             }
             (None, Some(_)) => {
-                let is_changed = new.place != was.place || new.blob != was.blob;
+                let is_edited = matches!(question, Question::Merge { .. }) && new.blob != was.blob;
+                let is_changed = new.place != was.place || is_edited;
                 new.place.clone().filter(|_| is_changed)
             }
             (here, there) => {
@@ -247,8 +259,8 @@ fn a_merge_is_what_comparing_whole_trees_says() {
         pair.scratch.view = ours.clone();
         let inos = inos(&pair.scratch);
         let read = |view: &View| tree_of(&pair.scratch, view, &inos);
-        let expected =
-            merge_trees(&read(&ours.at(fork)), &read(&ours), &read(&from), is_theirs_newer);
+        let question = Question::Merge { is_theirs_newer };
+        let expected = merge_trees(&read(&ours.at(fork)), &read(&ours), &read(&from), question);
         let applied = pair.scratch.merge(&from, Favour::Newest).unwrap();
         compare(&pair, &applied, &inos, expected)
     });
@@ -271,8 +283,8 @@ fn an_undo_is_what_comparing_whole_trees_says() {
         let view = pair.scratch.view.clone();
         let inos = inos(&pair.scratch);
         let read = |view: &View| tree_of(&pair.scratch, view, &inos);
-        let expected =
-            merge_trees(&read(&view.at(second)), &read(&view), &read(&view.at(first)), false);
+        let (was, before) = (read(&view.at(second)), read(&view.at(first)));
+        let expected = merge_trees(&was, &read(&view), &before, Question::Undo);
         match pair.scratch.undo(Some(operation)) {
             Ok(done) => compare(&pair, &done.applied, &inos, expected),
             // It changed nothing, or nothing that it left.

@@ -197,3 +197,17 @@ fn a_name_made_by_link_stays_for_a_later_edit_and_goes_without_one() {
         assert_eq!(scratch.lookup(root, "b"), is_edited.then_some(file));
     }
 }
+
+#[test]
+fn an_edit_that_is_undone_brings_back_no_file_that_was_removed_since() {
+    let scratch = Scratch::new();
+    let file = scratch.written(scratch.root, "f", 1);
+    scratch.begin();
+    scratch.publish(file, 2, None);
+    let edit = scratch.operation.get();
+    scratch.begin();
+    scratch.unlink(scratch.root, "f").unwrap();
+    scratch.begin();
+    scratch.undo(Some(edit)).unwrap();
+    assert_eq!(scratch.lookup(scratch.root, "f"), None);
+}
