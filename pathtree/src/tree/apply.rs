@@ -7,6 +7,7 @@
 
 mod edges;
 mod facets;
+mod saved;
 
 use std::collections::HashMap;
 

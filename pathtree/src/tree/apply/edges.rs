@@ -18,7 +18,6 @@ use crate::{
         inode::{edge, has_edges, inode},
         rename::is_below,
         row::{ContentFacet, Row, row, rows_in},
-        symlink_target,
     },
 };
 
@@ -267,16 +266,13 @@ impl Apply<'_, '_> {
         }
         let kind = |row: &Row| row.attributes.as_ref().map_or(0, |facet| facet.mode & S_IFMT);
         if is_new && !mine.is_directory() && kind(&mine) == kind(&other) {
-            let target = |row: &Row| symlink_target(self.tx, row.id);
-            if self.same_bytes(&mine, &other)? && target(&mine)? == target(&other)? {
+            if self.is_same(&mine, &other)? {
                 return Ok(());
             }
-            let replaced = [Some(there.ino), there.replaces];
-            if to.replaces.is_some() && replaced.contains(&to.replaces) {
+            if let Some(old) = self.common_ancestor((mine.id, to.replaces), there)? {
                 // Both sides saved the same file, one of them by renaming a new one over it.
-                let base = to.replaces.map(|old| (self.side.base)(self.tx, old)).transpose()?;
                 let saved = Row { content: to.content.clone(), ..mine };
-                return self.both_changed(base.flatten().as_ref(), &other, &saved);
+                return self.both_saved(old, &other, (&saved, to.replaces));
             }
         }
         let (younger, name) = if ours.born < self.require_row(there.row())?.born {

@@ -109,7 +109,7 @@ impl Apply<'_, '_> {
         }
     }
 
-    fn take_content(&mut self, id: Ino, theirs: &Row) -> Result<(), TreeError> {
+    pub(super) fn take_content(&mut self, id: Ino, theirs: &Row) -> Result<(), TreeError> {
         let Some(content) = &theirs.content else { return Ok(()) };
         let new = NewContent {
             size: content.size.cast_unsigned(),

@@ -505,3 +505,64 @@ fn a_time_that_somebody_set_comes_over_with_the_bytes_it_was_set_for() {
     scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!(scratch.stat(file).mtime_ns(), scratch.clock.now_ns());
 }
+
+/// Saves a file as editors do: a new one takes its name.
+fn save(scratch: &Scratch, directory: Ino, name: &str, blob: i64) {
+    scratch.written(directory, "new~", blob);
+    scratch.rename((directory, "new~"), (directory, name)).unwrap();
+    scratch.begin();
+}
+
+#[test]
+fn however_often_each_side_saves_a_file_by_renaming_it_is_one_file() {
+    let (mut scratch, directory, _, fork) = forked();
+    save(&scratch, directory, "a.txt", 2);
+    on(&mut scratch, &fork, |scratch| {
+        save(scratch, directory, "a.txt", 3);
+        save(scratch, directory, "a.txt", 4);
+    });
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    let blob = |scratch: &Scratch| scratch.blob(scratch.lookup(directory, "a.txt").unwrap());
+    assert_eq!((scratch.list(directory).len(), blob(&scratch)), (1, Some(4)));
+    let [conflict] = &scratch.conflicts()[..] else { panic!("one conflict") };
+    assert_eq!((conflict.kind, conflict.blob), (ConflictKind::Content, Some(BlobNumber(2))));
+
+    // Only they went on from there.
+    on(&mut scratch, &fork, |scratch| save(scratch, directory, "a.txt", 5));
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    assert!(is_clean(&applied), "{applied:?}");
+    assert_eq!((scratch.list(directory).len(), blob(&scratch)), (1, Some(5)));
+}
+
+#[test]
+fn a_file_that_one_side_saved_by_renaming_and_the_other_in_place_is_one_file() {
+    for renames_here in [true, false] {
+        let (mut scratch, directory, file, fork) = forked();
+        if renames_here {
+            save(&scratch, directory, "a.txt", 2);
+            on(&mut scratch, &fork, |scratch| scratch.publish(file, 3, None));
+        } else {
+            scratch.publish(file, 2, None);
+            on(&mut scratch, &fork, |scratch| save(scratch, directory, "a.txt", 3));
+        }
+        scratch.merge(&fork, Favour::Newest).unwrap();
+        let [(_, shows)] = &scratch.list(directory)[..] else { panic!("one file") };
+        assert_eq!(scratch.blob(*shows), Some(3));
+        let [conflict] = &scratch.conflicts()[..] else { panic!("one conflict") };
+        assert_eq!((conflict.kind, conflict.blob), (ConflictKind::Content, Some(BlobNumber(2))));
+    }
+}
+
+#[test]
+fn different_devices_of_one_name_both_stay() {
+    let (mut scratch, directory, _, fork) = forked();
+    let device = |rdev| NewInode { rdev, ..new(0o020_000 | 0o600) };
+    on(&mut scratch, &fork, |scratch| {
+        scratch.create(directory, "null", &device(0x103)).unwrap();
+        scratch.create(directory, "same", &device(0x105)).unwrap();
+    });
+    scratch.create(directory, "null", &device(0x107)).unwrap();
+    scratch.create(directory, "same", &device(0x105)).unwrap();
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    assert_eq!(scratch.list(directory).len(), 1 + 2 + 1);
+}
