@@ -178,6 +178,7 @@ impl Apply<'_, '_> {
         }
         let edited = self.content(&delta, &ours)?;
         self.attributes(&delta, &ours)?;
+        self.disarm(&delta.theirs, &ours)?;
         self.wish(&delta, &ours, edited)
     }
 

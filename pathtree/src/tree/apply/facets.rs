@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// The bits that make a program run as its owner or group.
+const SET_ID: u32 = 0o6000;
+
 impl Apply<'_, '_> {
     /// Brings a row to the branch that it does not know: with everything but its place.
     pub(super) fn newcomer(&mut self, delta: Delta) -> Result<Option<Wish>, TreeError> {
@@ -150,6 +153,25 @@ impl Apply<'_, '_> {
             changed = true;
         }
         self.done.attributes += u64::from(changed);
+        Ok(())
+    }
+
+    /// Takes the set-user-id and set-group-id bits off a file that has its bytes from one side and
+    /// its owner or permissions from the other: nobody gave those bits to these bytes.
+    pub(super) fn disarm(&mut self, theirs: &Row, ours: &Row) -> Result<(), TreeError> {
+        let now = self.require_row(ours.id)?;
+        let Some((mode, attr)) = facets(&now).filter(|_| !now.is_directory()) else {
+            return Ok(());
+        };
+        let owned = |row: &Row| facets(row).map(|(mode, attr)| (mode, attr.uid, attr.gid));
+        let is_as = |side: &Row| -> Result<bool, TreeError> {
+            Ok(owned(side) == Some((mode, attr.uid, attr.gid)) && self.same_bytes(side, &now)?)
+        };
+        if mode & SET_ID == 0 || is_as(ours)? || is_as(theirs)? {
+            return Ok(());
+        }
+        let edit = AttributeEdit { permissions: Some(mode & !SET_ID), ..AttributeEdit::default() };
+        set_attributes(self.tx, self.view, self.operation, ours.id, &edit)?;
         Ok(())
     }
 

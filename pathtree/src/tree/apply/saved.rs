@@ -73,6 +73,6 @@ impl Apply<'_, '_> {
             Some(base) if self.same_bytes(base, other)? => self.take_content(other.id, saved)?,
             base => self.both_changed(base.as_ref(), other, saved)?,
         }
-        Ok(())
+        self.disarm(saved, other)
     }
 }

@@ -566,3 +566,40 @@ fn different_devices_of_one_name_both_stay() {
     scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!(scratch.list(directory).len(), 1 + 2 + 1);
 }
+
+#[test]
+fn no_bytes_get_a_set_user_id_bit_that_nobody_gave_them() {
+    let to_root = |permissions| AttributeEdit {
+        permissions: Some(permissions),
+        uid: Some(0),
+        ..AttributeEdit::default()
+    };
+    // Root made a program of it there, and its owner wrote another one here.
+    let (mut scratch, _, file, fork) = forked();
+    on(&mut scratch, &fork, |scratch| set(scratch, file, to_root(0o4755)));
+    scratch.publish(file, 2, None);
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    assert_eq!((scratch.stat(file).mode & 0o7777, scratch.blob(file)), (0o755, Some(2)));
+    // The same to and fro.
+    let (mut scratch, _, file, fork) = forked();
+    on(&mut scratch, &fork, |scratch| scratch.publish(file, 2, None));
+    set(&scratch, file, to_root(0o4755));
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    assert_eq!((scratch.stat(file).mode & 0o7777, scratch.blob(file)), (0o755, Some(2)));
+    // By renaming.
+    let (mut scratch, directory, file, fork) = forked();
+    on(&mut scratch, &fork, |scratch| save(scratch, directory, "a.txt", 2));
+    scratch.publish(file, 1, None);
+    set(&scratch, file, to_root(0o4755));
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    let shows = scratch.lookup(directory, "a.txt").unwrap();
+    assert!(scratch.stat(shows).mode & 0o4000 == 0 || scratch.blob(shows) == Some(1));
+    // Both came from there.
+    let (mut scratch, _, file, fork) = forked();
+    on(&mut scratch, &fork, |scratch| {
+        scratch.publish(file, 2, None);
+        set(scratch, file, to_root(0o4755));
+    });
+    scratch.merge(&fork, Favour::Newest).unwrap();
+    assert_eq!((scratch.stat(file).mode & 0o7777, scratch.blob(file)), (0o4755, Some(2)));
+}
