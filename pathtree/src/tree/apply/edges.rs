@@ -4,7 +4,7 @@
 //! it, a new file for its directory. So they are tried in rounds; a round without progress means
 //! that files change names in a circle (one of them is parked), or that the sides disagree.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::{Apply, Delta, Favour, LedTo};
 use crate::{
@@ -128,27 +128,37 @@ impl Apply<'_, '_> {
     pub(super) fn edges(&mut self, wishes: Vec<Wish>) -> Result<(), TreeError> {
         let mut pending: Vec<Wish> = wishes;
         while !pending.is_empty() {
-            let ids: HashSet<Ino> = pending.iter().map(|wish| wish.id).collect();
-            let mut waiting = Vec::new();
             let count = pending.len();
-            for wish in pending {
-                waiting.extend(self.grant(wish, &ids)?);
+            pending = self.round(pending)?;
+            if pending.len() == count {
+                pending = self.unblock(pending)?;
             }
-            if waiting.len() == count {
-                waiting = self.unblock(waiting)?;
-            }
-            pending = waiting;
         }
         Ok(())
     }
 
-    /// Grants a wish; returns it where it has to wait.
-    fn grant(&mut self, wish: Wish, ids: &HashSet<Ino>) -> Result<Option<Wish>, TreeError> {
+    /// Tries every wish, and once more those that waited for what was granted; returns the rest.
+    fn round(&mut self, wishes: Vec<Wish>) -> Result<Vec<Wish>, TreeError> {
+        let ids: HashSet<Ino> = wishes.iter().map(|wish| wish.id).collect();
+        let mut waiting: BTreeMap<Ino, Vec<Wish>> = BTreeMap::new();
+        let mut next = VecDeque::from(wishes);
+        while let Some(wish) = next.pop_front() {
+            let id = wish.id;
+            match self.grant(wish, &ids)? {
+                Some((wish, on)) => waiting.entry(on).or_default().push(wish),
+                None => next.extend(waiting.remove(&id).into_iter().flatten()),
+            }
+        }
+        Ok(waiting.into_values().flatten().collect())
+    }
+
+    /// Grants a wish; where it has to wait, returns it and whose wish it waits for.
+    fn grant(&mut self, wish: Wish, ids: &HashSet<Ino>) -> Result<Option<(Wish, Ino)>, TreeError> {
         let Some(ours) = row(self.tx, self.view, wish.id)? else { return Ok(None) };
         let Some(to) = &wish.to else {
             if ours.is_live() {
                 if ours.is_directory() && has_edges(self.tx, self.view, wish.id)? {
-                    return Ok(Some(wish));
+                    return Ok(Some((wish, ours.id)));
                 }
                 self.cut(&ours)?;
             }
@@ -156,15 +166,15 @@ impl Apply<'_, '_> {
         };
         let parent = self.same.get(&to.parent).copied().unwrap_or(to.parent);
         if !self.is_open_directory(parent)? {
-            return Ok(Some(wish));
+            return Ok(Some((wish, parent)));
         }
         if ours.is_directory() && is_below(self.tx, self.view, parent, wish.id)? {
-            return Ok(Some(wish));
+            return Ok(Some((wish, ours.id)));
         }
         match edge(self.tx, self.view, parent, &to.name)? {
             None => self.put(&ours, parent, &to.name, to.replaces)?,
             Some(there) if there.row() == wish.id => {}
-            Some(there) if ids.contains(&there.row()) => return Ok(Some(wish)),
+            Some(there) if ids.contains(&there.row()) => return Ok(Some((wish, there.row()))),
             Some(there) => self.contest(&ours, (parent, to), there)?,
         }
         Ok(None)
@@ -187,6 +197,9 @@ impl Apply<'_, '_> {
             self.strand(&waiting.swap_remove(at))?;
             return Ok(waiting);
         }
+        if self.park_circles(&waiting)? {
+            return Ok(waiting);
+        }
         // A name that is taken by what is to go elsewhere: that is parked.
         for at in 0..waiting.len() {
             let Some(to) = &waiting[at].to else { continue };
@@ -195,11 +208,7 @@ impl Apply<'_, '_> {
             let is_going = |wish: &Wish| wish.id == there.row();
             let is_parked = self.parked.contains_key(&there.row());
             if there.row() != waiting[at].id && !is_parked && waiting.iter().any(is_going) {
-                let parked = Name::from_bytes(format!(".tesfs-parked-{}", there.row()).as_bytes());
-                let parked = parked.expect("a number makes a name");
-                let row = self.require_row(there.row())?;
-                self.put(&row, parent, &parked, row.edge.replaces)?;
-                self.parked.insert(row.id, to.name.clone());
+                self.park(there.row())?;
                 return Ok(waiting);
             }
         }
@@ -229,6 +238,43 @@ impl Apply<'_, '_> {
             }
         }
         Ok(waiting)
+    }
+
+    /// Parks one of every circle of edges that wait for each other's names; says whether there was
+    /// one.
+    fn park_circles(&mut self, waiting: &[Wish]) -> Result<bool, TreeError> {
+        let mut waits_for: HashMap<Ino, Ino> = HashMap::new();
+        for wish in waiting {
+            let Some(to) = &wish.to else { continue };
+            let parent = self.same.get(&to.parent).copied().unwrap_or(to.parent);
+            let there = edge(self.tx, self.view, parent, &to.name)?;
+            waits_for.extend(there.map(|there| (wish.id, there.row())));
+        }
+        let parked = self.parked.len();
+        let mut seen = HashSet::new();
+        for wish in waiting {
+            let mut walk = HashSet::new();
+            let mut at = Some(wish.id).filter(|id| !seen.contains(id));
+            while let Some(id) = at.filter(|id| walk.insert(*id)) {
+                at = waits_for.get(&id).copied().filter(|next| !seen.contains(next));
+            }
+            if let Some(id) = at.filter(|id| !self.parked.contains_key(id)) {
+                self.park(id)?;
+            }
+            seen.extend(walk);
+        }
+        Ok(self.parked.len() > parked)
+    }
+
+    /// Gives an edge a name for the time being, in the directory where it is.
+    fn park(&mut self, id: Ino) -> Result<(), TreeError> {
+        let row = self.require_row(id)?;
+        let name = Name::from_bytes(&row.edge.name).expect("what takes a name has one");
+        let parked = Name::from_bytes(format!(".tesfs-parked-{id}").as_bytes());
+        let parked = parked.expect("a number makes a name");
+        self.put(&row, row.edge.parent, &parked, row.edge.replaces)?;
+        self.parked.insert(id, name);
+        Ok(())
     }
 
     /// A place that can not be had: what hangs elsewhere stays there, what hangs nowhere gets a

@@ -603,3 +603,44 @@ fn no_bytes_get_a_set_user_id_bit_that_nobody_gave_them() {
     scratch.merge(&fork, Favour::Newest).unwrap();
     assert_eq!((scratch.stat(file).mode & 0o7777, scratch.blob(file)), (0o4755, Some(2)));
 }
+
+/// Were every wish tried again for each that is granted, this would take a minute.
+#[test]
+fn many_files_change_names_along_a_chain_or_in_pairs() {
+    const COUNT: usize = 1000;
+    let numbered = |nth: usize| name(&format!("{nth:04}"));
+    for in_pairs in [false, true] {
+        let mut scratch = Scratch::new();
+        let root = scratch.root;
+        let make = |tx: &Tx<'_>, view: &View, operation| {
+            for nth in 0..COUNT {
+                let into = inode(tx, view, root)?.expect("the root is there");
+                create(tx, view, operation, &into, &numbered(nth), &new(S_IFREG | 0o644))?;
+            }
+            Ok(())
+        };
+        scratch.change(make).unwrap();
+        scratch.begin();
+        let fork = scratch.fork("fork", None);
+        let change = |tx: &Tx<'_>, view: &View, operation| {
+            let into = inode(tx, view, root)?.expect("the root is there");
+            for nth in (0..COUNT).rev() {
+                if !in_pairs {
+                    let to = numbered(nth + 1);
+                    rename(tx, view, operation, (root, &numbered(nth)), (&into, &to))?;
+                } else if nth % 2 == 1 {
+                    let to = numbered(nth - 1);
+                    exchange(tx, view, operation, (root, &numbered(nth)), (&into, &to))?;
+                }
+            }
+            Ok(())
+        };
+        let theirs = on(&mut scratch, &fork, |scratch| {
+            scratch.change(change).unwrap();
+            scratch.list(root)
+        });
+        let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+        assert!(is_clean(&applied));
+        assert_eq!(scratch.list(root), theirs);
+    }
+}
