@@ -92,7 +92,24 @@ pub(super) fn who(uid: u32, session: Option<i32>) -> String {
 
 impl Current {
     fn goes_on(&self, now_ns: i64) -> bool {
-        now_ns.saturating_sub(self.last_ns) <= GAP_NS
+        // A clock that was set back says nothing of how long it has been.
+        (0..=GAP_NS).contains(&now_ns.saturating_sub(self.last_ns))
             && now_ns.saturating_sub(self.first_ns) <= LENGTH_NS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_or_a_clock_that_is_set_back_ends_an_operation() {
+        let last_ns = 1_700_000_000_000_000_000;
+        let running = Current { id: OperationId(1), first_ns: last_ns, last_ns, losses: 0 };
+        assert!(running.goes_on(last_ns) && running.goes_on(last_ns + GAP_NS));
+        assert!(!running.goes_on(last_ns + GAP_NS + 1));
+        assert!(!running.goes_on(last_ns - 1));
+        let long = Current { first_ns: last_ns - LENGTH_NS, ..running };
+        assert!(long.goes_on(last_ns) && !long.goes_on(last_ns + 1));
     }
 }
