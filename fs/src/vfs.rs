@@ -14,6 +14,7 @@ mod publish;
 mod restore;
 mod story;
 mod sync;
+mod texts;
 mod xattr;
 
 use std::{

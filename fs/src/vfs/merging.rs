@@ -11,7 +11,7 @@ use tesfs_pathtree::{
     },
 };
 
-use super::{Touched, Vfs, operations::who, publish::read_all};
+use super::{Touched, Vfs, operations::who, publish::read_all, texts};
 use crate::{caller::Caller, error::FsError};
 
 /// Longer texts are not merged line by line.
@@ -234,7 +234,7 @@ impl Asked<'_> {
             let Some(text) = self.text(tx, blob)? else { return Ok(None) };
             texts.push(text);
         }
-        let Ok(merged) = diffy::merge(&texts[0], &texts[1], &texts[2]) else { return Ok(None) };
+        let Some(merged) = texts::merge(&texts[0], &texts[1], &texts[2]) else { return Ok(None) };
         let bytes = merged.as_bytes();
         let size = bytes.len() as u64;
         let mtime_ns = self.vfs.db.clock().now_ns();
