@@ -313,7 +313,7 @@ impl Apply<'_, '_> {
         let kind = |row: &Row| row.attributes.as_ref().map_or(0, |facet| facet.mode & S_IFMT);
         if is_new && !mine.is_directory() && kind(&mine) == kind(&other) {
             if self.is_same(&mine, &other)? {
-                return Ok(());
+                return self.stand_for(&mine, there, (parent, &to.name));
             }
             if let Some(old) = self.common_ancestor((mine.id, to.replaces), there)? {
                 // Both sides saved the same file, one of them by renaming a new one over it.

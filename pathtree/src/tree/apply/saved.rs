@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use super::Apply;
 use crate::{
     id::Ino,
+    name::Name,
     tree::{
         Attr, Edge, TreeError,
+        edge::{Place, hang},
         row::{Row, row},
         symlink_target,
     },
@@ -23,6 +25,22 @@ impl Apply<'_, '_> {
         Ok(self.same_bytes(one, other)?
             && device(one) == device(other)
             && target(one)? == target(other)?)
+    }
+
+    /// Remembers that a file shows here for an equal one of the other side, as if it had replaced
+    /// that: what the other side makes of its file later is made of this one.
+    pub(super) fn stand_for(
+        &self,
+        mine: &Row,
+        there: Edge,
+        (parent, name): (Ino, &Name),
+    ) -> Result<(), TreeError> {
+        if there.replaces.is_some() || there.ino == mine.id || mine.is_live() {
+            return Ok(());
+        }
+        let place = Place { parent, name: Some(name), replaces: Some(mine.id) };
+        hang(self.tx, self.view, self.tx.next_stamp(), self.operation, there, &place, 0)?;
+        Ok(())
     }
 
     /// Returns the newest file that `mine` of the other side and `there` of this one both are, or

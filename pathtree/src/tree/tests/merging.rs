@@ -644,3 +644,22 @@ fn many_files_change_names_along_a_chain_or_in_pairs() {
         assert_eq!(scratch.list(root), theirs);
     }
 }
+
+#[test]
+fn equal_files_that_became_one_are_one_when_either_is_edited_later() {
+    for save_by_renaming in [false, true] {
+        let (mut scratch, directory, _, fork) = forked();
+        let there = on(&mut scratch, &fork, |scratch| scratch.written(directory, "both", 2));
+        scratch.written(directory, "both", 2);
+        scratch.begin();
+        scratch.merge(&fork, Favour::Newest).unwrap();
+        on(&mut scratch, &fork, |scratch| match save_by_renaming {
+            true => save(scratch, directory, "both", 3),
+            false => drop(scratch.publish(there, 3, None)),
+        });
+        let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+        assert_eq!(applied.conflicts, []);
+        assert_eq!(scratch.list(directory).len(), 2);
+        assert_eq!(scratch.blob(scratch.lookup(directory, "both").unwrap()), Some(3));
+    }
+}
