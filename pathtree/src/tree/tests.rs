@@ -14,6 +14,7 @@ mod naive;
 mod pruning;
 mod purging;
 mod relinking;
+mod remerging;
 mod removed;
 mod renaming;
 mod resolving;
