@@ -2,6 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rustix::{
+    fs::FallocateFlags,
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+};
 use tesfs_blobs::{GRACE, GcRequest};
 use tesfs_fs::{OpenWrite, PruneReport, PruneRequest, Pruner, Upkeep, Vfs, VfsOptions};
 use tesfs_pathtree::{
@@ -289,4 +293,42 @@ fn fill(node: &Node, name_of: &str) {
     write(&made, "b", 2);
     node.clock.advance(HOUR);
     write(&main, "c", 3);
+}
+
+#[test]
+fn on_a_full_disk_pruning_works_or_leaves_everything_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), Some(c"size=8m"))
+        .expect("this test mounts a tmpfs: run it as root");
+    let at = dir.path().to_path_buf();
+    let node = Node::within(dir);
+    for seed in 0..200_u8 {
+        node.write("file", &pattern(3000, seed));
+        node.clock.advance(HOUR);
+    }
+    node.settler().settle_now().unwrap();
+    node.clock.advance(31 * DAY);
+    let filler = std::fs::File::create(at.join("filler")).unwrap();
+    let mut filled = 0;
+    while rustix::fs::fallocate(&filler, FallocateFlags::empty(), filled, 4096).is_ok() {
+        filled += 4096;
+    }
+    let pruner = Pruner { db: &node.db, store: &node.store, is_held: &|_, _| false };
+    let bucket = node.bucket().number;
+    let request = PruneRequest { bucket, to_free_bytes: None, dry_run: false };
+    let before = node.prune(None, true).count.contents;
+    assert!(before > 100);
+    match pruner.run(&request, &node.settings(), &mut |_| true) {
+        Ok(report) => assert_eq!(report.count.contents, before),
+        Err(err) => assert!(err.is_full(), "{err}"),
+    }
+    assert_eq!(node.read("file"), pattern(3000, 199));
+    drop(filler);
+    std::fs::remove_file(at.join("filler")).unwrap();
+    node.prune(None, false);
+    assert!(node.prune(None, true).count.is_nothing());
+    node.check_references();
+    assert_eq!(node.read("file"), pattern(3000, 199));
+    drop(node);
+    unmount(at, UnmountFlags::DETACH).unwrap();
 }

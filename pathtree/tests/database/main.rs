@@ -5,6 +5,7 @@
 mod fixture;
 mod measure;
 mod measure_branches;
+mod measure_prune;
 mod plans;
 mod statements;
 mod tree;
