@@ -66,6 +66,8 @@ struct Shared {
 struct Done {
     /// On which day each bucket was pruned, and by which settings.
     pruned: HashMap<tesfs_pathtree::BucketNumber, (i64, Settings)>,
+    /// In which hour the first look was.
+    first_hour: Option<i64>,
     /// On which day bytes were deleted.
     collected: Option<i64>,
 }
@@ -122,7 +124,7 @@ impl Upkeep {
     ///
     /// # Errors
     ///
-    /// [`UpkeepError`]; what was done until then stays done.
+    /// The first [`UpkeepError`]; all else is done that could be.
     pub fn look(&self) -> Result<Looked, UpkeepError> {
         self.shared.look()
     }
@@ -178,30 +180,52 @@ impl Shared {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let mut looked = Looked::default();
         let now_ns = self.db.clock().now_ns();
-        let today = Period::Day.number(now_ns);
+        let mut failed = None;
         for bucket in self.db.read(bucket::list)? {
-            if bucket.removed_ns.is_some() || !self.goes_on() {
-                continue;
-            }
-            let settings = self.db.read(|conn| settings::read(conn, bucket.number))?;
-            self.snapshots(&bucket, &settings, now_ns, &mut looked)?;
-            let wanted = (today, settings);
-            if done.pruned.get(&bucket.number) != Some(&wanted) {
-                let report = self.prune(&bucket, &wanted.1)?;
-                if !report.stopped {
-                    done.pruned.insert(bucket.number, wanted);
-                }
-                looked.pruned.push((bucket.name, report));
+            if bucket.removed_ns.is_none() && self.goes_on() {
+                // What is wrong with one bucket is no reason to neglect the others.
+                let result = self.look_after(&bucket, now_ns, &mut done, &mut looked);
+                failed = failed.or(result.err());
             }
         }
         self.forget(now_ns, &mut looked)?;
-        if done.collected != Some(today) && self.goes_on() {
-            let request = GcRequest { grace: GRACE, dry_run: false };
-            let collected = self.store.gc(&request).map_err(FsError::from)?;
-            tracing::info!(bytes = collected.size_bytes, "deleted what nothing needs");
-            done.collected = Some(today);
+        self.collect(now_ns, &mut done)?;
+        failed.map_or(Ok(looked), Err)
+    }
+
+    fn look_after(
+        &self,
+        bucket: &Bucket,
+        now_ns: i64,
+        done: &mut Done,
+        looked: &mut Looked,
+    ) -> Result<(), UpkeepError> {
+        let settings = self.db.read(|conn| settings::read(conn, bucket.number))?;
+        self.snapshots(bucket, &settings, now_ns, looked)?;
+        let wanted = (Period::Day.number(now_ns), settings);
+        if done.pruned.get(&bucket.number) != Some(&wanted) {
+            let report = self.prune(bucket, &wanted.1)?;
+            if !report.stopped {
+                done.pruned.insert(bucket.number, wanted);
+            }
+            looked.pruned.push((bucket.name.clone(), report));
         }
-        Ok(looked)
+        Ok(())
+    }
+
+    /// Deletes bytes that nothing needs, once a day; not right after a start, which is when people
+    /// wait.
+    fn collect(&self, now_ns: i64, done: &mut Done) -> Result<(), FsError> {
+        let today = Period::Day.number(now_ns);
+        let hour = Period::Hour.number(now_ns);
+        let first = *done.first_hour.get_or_insert(hour);
+        if hour <= first || done.collected == Some(today) || !self.goes_on() {
+            return Ok(());
+        }
+        let collected = self.store.gc(&GcRequest { grace: GRACE, dry_run: false })?;
+        tracing::info!(bytes = collected.size_bytes, "deleted what nothing needs");
+        done.collected = Some(today);
+        Ok(())
     }
 
     /// Takes the snapshots of `main` that are due, where something changed since the last of their

@@ -225,6 +225,44 @@ fn a_close_waits_for_the_disk_where_the_bucket_says_so() {
 }
 
 #[test]
+fn bytes_that_nothing_needs_leave_the_disk_by_themselves() {
+    let node = Node::new();
+    let upkeep = node.upkeep();
+    node.write("file", &pattern(LARGE, 1));
+    node.write("file", &pattern(LARGE, 2));
+    node.settler().settle_now().unwrap();
+    let blobs = || node.number("SELECT count(*) FROM blobs");
+    node.clock.advance(31 * DAY);
+    upkeep.look().unwrap();
+    assert_eq!(blobs(), 2, "pruned, and kept for 7 days");
+    node.clock.advance(8 * DAY);
+    upkeep.look().unwrap();
+    assert_eq!(blobs(), 1);
+    assert_eq!(node.read("file"), pattern(LARGE, 2));
+}
+
+#[test]
+fn settings_that_cannot_be_read_keep_no_other_bucket_from_being_looked_after() {
+    let node = Node::new();
+    let upkeep = node.upkeep();
+    node.set("history=40d");
+    let owner = Owner { uid: 1000, gid: 1000 };
+    node.db.write(|tx| bucket::create(tx, "other", owner)).unwrap();
+    node.db
+        .write(|tx| {
+            tx.execute("UPDATE settings SET value = 'of a newer release'", [])
+                .doing("setting what nobody can read")
+        })
+        .unwrap();
+    assert!(upkeep.look().is_err());
+    node.db
+        .write(|tx| tx.execute("DELETE FROM settings", []).doing("going back to defaults"))
+        .unwrap();
+    let pruned: Vec<String> = upkeep.look().unwrap().pruned.into_iter().map(|one| one.0).collect();
+    assert_eq!(pruned, ["memories"], "the other one was looked after before");
+}
+
+#[test]
 fn an_abandoned_branch_is_forgotten_after_30_days_unless_something_needs_it() {
     let node = Node::new();
     let upkeep = node.upkeep();

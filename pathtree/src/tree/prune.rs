@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// As many are pruned in one transaction: writers wait for it some 10 ms.
-const BATCH: u32 = 256;
+const BATCH: u32 = 128;
 
 /// Something that may be pruned: a superseded version, or what was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use crate::{
     tree::{bucket, content, settings},
 };
 
-const FILES: usize = 10_000;
+const FILES: usize = 2_500;
 const SNAPSHOTS: usize = 100;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -46,7 +46,7 @@ fn measure_prune() {
         // Twice a day: one of two goes.
         clock.advance(DAY / 2);
         tree.operation = begin(&tree);
-        if round.is_multiple_of(rounds.div_ceil(SNAPSHOTS)) {
+        if round.is_multiple_of((rounds / SNAPSHOTS).max(4)) {
             snapshot(&tree.db, &bucket, &format!("s{round}"));
         }
         for files in tree.files.chunks(1000) {

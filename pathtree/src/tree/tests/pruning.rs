@@ -35,7 +35,7 @@ fn prune_in_steps(scratch: &mut Scratch, pruning: &Pruning, step: usize) -> Prun
             let done = scratch.db().write(|tx| prune(tx, pruning, few, &ALL_SETTLED)).unwrap();
             all.count += done.count;
             all.dropped.extend(done.dropped);
-            if step < 256 {
+            if step < 1000 {
                 scratch.reopen();
                 invariants::check(scratch.db(), &main_view(scratch));
             }
@@ -45,7 +45,7 @@ fn prune_in_steps(scratch: &mut Scratch, pruning: &Pruning, step: usize) -> Prun
 }
 
 fn prune_all(scratch: &mut Scratch, pruning: &Pruning) -> Pruned {
-    prune_in_steps(scratch, pruning, 256)
+    prune_in_steps(scratch, pruning, 1000)
 }
 
 fn main_view(scratch: &Scratch) -> View {
@@ -395,7 +395,7 @@ proptest! {
                 rule.through = pair.instants.get(few).map(|(at, _)| *at);
             }
             let mut before = references(&pair.scratch);
-            let pruned = prune_in_steps(&mut pair.scratch, &rule, few * 100);
+            let pruned = prune_in_steps(&mut pair.scratch, &rule, few * 40);
             for blob in pruned.dropped {
                 let count = before.get_mut(&blob.0).expect("it was counted");
                 *count -= 1;
@@ -410,7 +410,7 @@ proptest! {
             }
             let main = main_view(&pair.scratch);
             invariants::check(pair.scratch.db(), &main);
-            let again = prune_in_steps(&mut pair.scratch, &rule, 256);
+            let again = prune_in_steps(&mut pair.scratch, &rule, 1000);
             prop_assert_eq!(again.count.contents, 0, "{:?}", again);
         }
         pair.take(&Step::Reopen);
