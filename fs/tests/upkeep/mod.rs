@@ -13,7 +13,7 @@ use tesfs_pathtree::{
     branch::{self, Branch, BranchError, NewBranch},
     bucket::{self, Bucket, Owner},
     settings::{self, Settings, SettingsError, Wish},
-    tree::{REFERENCES_SQL, XattrEdit, nearest_kept},
+    tree::{PruneCount, REFERENCES_SQL, XattrEdit, nearest_kept},
 };
 
 use crate::node::{LARGE, Node, USER, name, pattern};
@@ -331,6 +331,46 @@ fn fill(node: &Node, name_of: &str) {
     write(&made, "b", 2);
     node.clock.advance(HOUR);
     write(&main, "c", 3);
+}
+
+#[test]
+fn a_kill_between_two_transactions_leaves_a_whole_tree_and_the_next_run_goes_on() {
+    let mut node = Node::new();
+    for round in 0..400_u32 {
+        node.write("file", &round.to_le_bytes());
+        node.clock.advance(HOUR / 60);
+    }
+    for at in ["a", "b", "c"] {
+        let ino = node.write(at, &pattern(LARGE, 9));
+        node.clock.advance(HOUR);
+        node.vfs.unlink(&USER, node.vfs.root(), &name(at)).unwrap();
+        assert_ne!(ino, node.vfs.root());
+    }
+    node.settler().settle_now().unwrap();
+    node.clock.advance(400 * DAY);
+    node.set("history=30d");
+    let expected = node.prune(None, true);
+    assert_eq!((expected.count.contents, expected.count.removed), (399, 3));
+    let (mut count, mut freed_bytes, mut runs) = (PruneCount::default(), 0, 0);
+    loop {
+        let pruner = Pruner { db: &node.db, store: &node.store, is_held: &|_, _| false };
+        let bucket = node.bucket().number;
+        let request = PruneRequest { bucket, to_free_bytes: None, dry_run: false };
+        let mut go_on = |report: &PruneReport| report.count.is_nothing();
+        let report = pruner.run(&request, &node.settings(), &mut go_on).unwrap();
+        count += report.count;
+        freed_bytes += report.freed_bytes;
+        runs += 1;
+        node = node.killed_and_started("boot-1");
+        node.check_references();
+        assert_eq!(node.read("file"), 399_u32.to_le_bytes());
+        if !report.stopped {
+            break;
+        }
+    }
+    assert_eq!((count, freed_bytes), (expected.count, expected.freed_bytes));
+    assert!(runs > 4, "{runs}");
+    assert_eq!(node.number("SELECT count(*) FROM past"), 0);
 }
 
 #[test]

@@ -14,6 +14,7 @@ fn an_unknown_bucket_is_refused_with_the_nearest_one() {
         &["bucket", "show", "kepe"],
         &["bucket", "rename", "kepe", "new"],
         &["bucket", "remove", "kepe"],
+        &["history", "prune", "kepe"],
     ];
     for args in commands {
         bench.run(args).refused(3, "no bucket named 'kepe'", "did you mean 'keep'?");
