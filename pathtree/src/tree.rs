@@ -5,6 +5,7 @@
 //! supersedes in `past` unless nothing can have seen that.
 
 mod adopt;
+mod alike;
 mod apply;
 mod attr;
 mod base;
@@ -41,6 +42,7 @@ mod tests;
 
 pub(crate) use self::edge::create_root;
 pub use self::{
+    alike::Alike,
     apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
     conflict::{

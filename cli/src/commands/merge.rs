@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tesfs_fs::Vfs;
 use tesfs_pathtree::{
     Db, DbError,
-    tree::{Applied, Favour, View},
+    tree::{Alike, Applied, Favour, View},
 };
 
 use super::conflicts::{ConflictInfo, path_of};
@@ -67,12 +67,43 @@ pub(crate) struct AppliedInfo {
     /// What one side removed and the other changed: it stays.
     pub(crate) kept: Vec<String>,
     pub(crate) conflicts: Vec<ConflictInfo>,
+    /// Names that some systems can not tell apart, brought together by a merge.
+    pub(crate) alike: Vec<AlikeInfo>,
+}
+
+/// Two names in one directory that some systems can not tell apart.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct AlikeInfo {
+    pub(crate) directory: String,
+    pub(crate) names: [String; 2],
+    /// `case`, or `encoding`: the same letters in two Unicode forms.
+    pub(crate) differ_in: String,
+}
+
+impl AlikeInfo {
+    fn of(db: &Db, view: &View, alike: &Alike) -> Result<Self, DbError> {
+        Ok(Self {
+            directory: path_of(db, view, alike.directory)?,
+            names: alike.names.each_ref().map(|name| name.as_os_str().display().to_string()),
+            differ_in: if alike.same_letters { "encoding" } else { "case" }.to_owned(),
+        })
+    }
+
+    fn line(&self) -> String {
+        let Self { directory, names: [one, other], .. } = self;
+        let differ = match self.differ_in.as_str() {
+            "case" => "differ only in case",
+            _ => "have the same letters in two encodings",
+        };
+        format!("      '{one}' and '{other}' in {directory} {differ}")
+    }
 }
 
 impl AppliedInfo {
     pub(crate) fn of(db: &Db, view: &View, applied: &Applied) -> Result<Self, DbError> {
         let kept = applied.kept.iter().map(|ino| path_of(db, view, *ino));
         let conflicts = applied.conflicts.iter().map(|one| ConflictInfo::of(db, view, one));
+        let alike = applied.alike.iter().map(|one| AlikeInfo::of(db, view, one));
         Ok(Self {
             created: applied.created,
             removed: applied.removed,
@@ -82,6 +113,7 @@ impl AppliedInfo {
             attributes: applied.attributes,
             kept: kept.collect::<Result<_, _>>()?,
             conflicts: conflicts.collect::<Result<_, _>>()?,
+            alike: alike.collect::<Result<_, _>>()?,
         })
     }
 
@@ -123,6 +155,13 @@ impl AppliedInfo {
             let count = plural(self.conflicts.len() as u64, "conflict");
             lines.push(format!("{count} (`tesfs conflicts show`; the newer side shows):"));
             lines.extend(self.conflicts.iter().take(LISTED_MAX).map(ConflictInfo::line));
+        }
+        if !self.alike.is_empty() {
+            let count = plural(self.alike.len() as u64, "pair");
+            lines.push(format!(
+                "warning: {count} of names that Windows or macOS takes for one (nothing was renamed):"
+            ));
+            lines.extend(self.alike.iter().take(LISTED_MAX).map(AlikeInfo::line));
         }
         lines.join("\n")
     }

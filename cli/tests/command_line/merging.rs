@@ -279,3 +279,27 @@ fn what_can_not_be_decided_is_refused_and_nothing_changes() {
     assert_eq!(bench.json(&["conflicts", "list"])["conflicts"].as_array().unwrap().len(), 1);
     assert_eq!(text(&bench, "photos"), "ours\n");
 }
+
+#[test]
+fn names_that_differ_only_in_case_are_warned_about_and_kept() {
+    let bench = bench();
+    bench.write("there/A.txt", "there");
+    bench.write("there/sub/e\u{301}t\u{e9}", "there");
+    bench.ok(&["import", "there", "photos@try:"]);
+    bench.write("here/sub/\u{e9}t\u{e9}", "here");
+    bench.write("here/README", "here");
+    bench.ok(&["import", "here", "photos:"]);
+    bench.write("more/readme", "there");
+    bench.ok(&["import", "more", "photos@try:"]);
+    let rehearsed = bench.json(&["merge", "try", "--dry-run"]);
+    let told = |answer: &serde_json::Value| answer["applied"]["alike"].as_array().unwrap().clone();
+    assert_eq!(told(&rehearsed).len(), 3, "{rehearsed}");
+    let said = bench.ok(&["merge", "try"]);
+    assert!(said.contains("warning: 3 pairs of names that"), "{said}");
+    assert!(said.contains("'README' and 'readme' in / differ only in case"), "{said}");
+    assert!(said.contains("in sub have the same letters in two encodings"), "{said}");
+    let names = ["README", "readme", "a.txt", "A.txt", "sub/\u{e9}t\u{e9}", "sub/e\u{301}t\u{e9}"];
+    for path in names {
+        bench.ok(&["cat", &format!("photos:{path}")]);
+    }
+}

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use super::{
     TreeError, View,
+    alike::Alike,
     conflict::{Conflict, ConflictKind, Found, store_conflict},
     inode::inode,
     row::{Row, row},
@@ -72,6 +73,8 @@ pub struct Applied {
     pub conflicts: Vec<Conflict>,
     /// What one side removed and the other changed: it stays.
     pub kept: Vec<Ino>,
+    /// Names that the merge brought together, and that some systems can not tell apart.
+    pub alike: Vec<Alike>,
     /// Blobs that one more version names; the caller counts them in the same transaction.
     pub adopted: Vec<BlobNumber>,
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     Applied, Bytes, Favour, NewOperation, TreeError, View,
+    alike::brought_together,
     apply::{Delta, FindRow, LedTo, Side, XattrDelta, apply},
     base::Base,
     operation::{store_operation, undone_by},
@@ -87,7 +88,8 @@ pub fn merge(tx: &Tx<'_>, merge: &Merge<'_>, bytes: &Bytes<'_>) -> Result<Applie
     let at_base = |tx: &Tx<'_>, ino: Ino| base.row(tx, ino);
     let (origin, at_base): (&FindRow<'_>, &FindRow<'_>) = (&origin, &at_base);
     let side = Side { origin, base: at_base, favour };
-    let applied = apply(tx, into, operation, deltas, &side, bytes)?;
+    let mut applied = apply(tx, into, operation, deltas, &side, bytes)?;
+    applied.alike = brought_together(tx, into, operation)?;
     note(tx, into, from, (through, operation))?;
     // It is a base from now on, and this branch shows what is its: an operation that still runs
     // there must not replace it in place, nor leave no trace of it.

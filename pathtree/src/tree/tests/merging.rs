@@ -301,3 +301,42 @@ fn a_branch_is_not_merged_into_itself() {
     let itself = scratch.view.clone();
     assert!(matches!(scratch.merge(&itself, Favour::Newest), Err(MergeError::IntoItself)));
 }
+
+#[test]
+fn names_that_a_merge_brought_together_and_some_systems_confuse_are_told() {
+    let (mut scratch, directory, _, fork) = forked();
+    let sub = scratch.on(&fork, |scratch| {
+        scratch.written(directory, "README", 2);
+        scratch.written(directory, "e\u{301}", 3);
+        scratch.written(directory, "A.TXT", 4);
+        let sub = scratch.directory(scratch.root, "sub");
+        scratch.written(sub, "readme", 7);
+        sub
+    });
+    scratch.written(directory, "readme", 8);
+    scratch.written(directory, "\u{e9}", 9);
+    scratch.written(directory, "gone", 10);
+    scratch.unlink(directory, "gone").unwrap();
+    scratch.on(&fork, |scratch| scratch.written(directory, "GONE", 11));
+    let applied = scratch.merge(&fork, Favour::Newest).unwrap();
+    let told: Vec<(String, String, bool)> = applied
+        .alike
+        .iter()
+        .map(|alike| {
+            assert_eq!(alike.directory, directory);
+            let [one, other] = &alike.names;
+            (one.to_string(), other.to_string(), alike.same_letters)
+        })
+        .collect();
+    let told: Vec<(&str, &str, bool)> =
+        told.iter().map(|(one, other, same)| (&one[..], &other[..], *same)).collect();
+    let expected =
+        [("A.TXT", "a.txt", false), ("README", "readme", false), ("e\u{301}", "\u{e9}", true)];
+    assert_eq!(told, expected, "`gone` is");
+    assert_eq!(scratch.list(directory).len(), 7, "nothing was renamed");
+    scratch.on(&fork, |scratch| {
+        scratch.written(sub, "other", 12);
+        scratch.written(directory, "other", 12);
+    });
+    assert!(scratch.merge(&fork, Favour::Newest).unwrap().alike.is_empty(), "told once");
+}
