@@ -20,6 +20,8 @@ pub struct Totals {
     pub damaged: Count,
     /// Of all these, what nothing names any more.
     pub unreferenced: Count,
+    /// Bytes that versions need no room for, because an earlier one has the same.
+    pub shared_bytes: u64,
 }
 
 /// A number of blobs and their bytes.
@@ -39,18 +41,21 @@ impl Store {
     /// [`BlobError::Database`].
     pub fn totals(&self, conn: &Connection) -> Result<Totals, BlobError> {
         let mut totals = Totals::default();
-        let rows: Vec<(BlobState, bool, Unsigned, Unsigned)> = conn
+        let rows: Vec<(BlobState, bool, [Unsigned; 3])> = conn
             .prepare_cached(
-                "SELECT state, refs = 0, count(*), sum(size_bytes) FROM blobs GROUP BY 1, 2",
+                "SELECT state, refs = 0, count(*), sum(size_bytes),
+                        sum(size_bytes * max(refs - 1, 0)) FROM blobs GROUP BY 1, 2",
             )
             .and_then(|mut stmt| {
                 let read = |row: &rusqlite::Row<'_>| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                    Ok((row.get(0)?, row.get(1)?, [row.get(2)?, row.get(3)?, row.get(4)?]))
                 };
                 stmt.query_map([], read)?.collect()
             })
             .doing("counting blobs")?;
-        for (state, unreferenced, Unsigned(blobs), Unsigned(size_bytes)) in rows {
+        for (state, unreferenced, counts) in rows {
+            let [Unsigned(blobs), Unsigned(size_bytes), Unsigned(shared_bytes)] = counts;
+            totals.shared_bytes += shared_bytes;
             let count = Count { blobs, size_bytes };
             totals.of(state).add(count);
             if unreferenced {

@@ -90,6 +90,15 @@ pub(crate) enum CliError {
     NotInBucket { written: PathBuf, buckets: Vec<String> },
     #[error("no '{path}' in bucket '{bucket}'")]
     NoSuchPath { bucket: String, path: String, nearest: Option<String> },
+    #[error("'{path}' in bucket '{bucket}' was removed, {gone}")]
+    Removed {
+        bucket: String,
+        path: String,
+        gone: Moment,
+        /// A time at which it was there, as it is said on a command line; `None` where it was never
+        /// seen from outside the operation that removed it.
+        before: Option<String>,
+    },
     #[error("'{path}' in bucket '{bucket}' is no directory")]
     NotADirectory { bucket: String, path: String },
     #[error("'{one}' and '{other}' are two buckets: they have nothing in common")]
@@ -209,6 +218,7 @@ impl CliError {
             | Self::UnknownOperation { .. }
             | Self::NotInBucket { .. }
             | Self::NoSuchPath { .. }
+            | Self::Removed { .. }
             | Self::NotMounted { .. }
             | Self::SourceMissing { .. } => Exit::NotFound,
             Self::LastIsNoMerge { .. }

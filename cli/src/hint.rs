@@ -128,6 +128,16 @@ impl CliError {
                     .to_owned()
             }
             Self::BadName { .. } => "choose a shorter or another name".to_owned(),
+            Self::Removed { bucket, path, before, .. } => {
+                let shows = before.as_ref().map(|before| {
+                    format!("`tesfs cat '{bucket}:{path}' --at {before}` shows it as it was; ")
+                });
+                format!(
+                    "{}`tesfs restore '{bucket}:{path}'` brings it back, `tesfs deleted` lists what \
+                     was removed",
+                    shows.unwrap_or_default()
+                )
+            }
             Self::NoSuchPath { nearest: Some(nearest), .. } => did_you_mean(nearest),
             Self::NoSuchPath { bucket, .. } | Self::NotADirectory { bucket, .. } => {
                 format!("`tesfs mount {bucket} DIR` shows what there is")

@@ -142,6 +142,9 @@ fn snapshot(session: &mut Session, command: SnapshotCommand) -> Result<Exit, Cli
         SnapshotCommand::Remove { name } => {
             session.ask(branch::Change { kind, place, name, change: Changed::Abandon }, false)
         }
+        SnapshotCommand::Restore { name } => {
+            session.ask(branch::Change { kind, place, name, change: Changed::Restore }, false)
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tesfs_pathtree::{Clock, Db, DbSettings, DeviceId};
 /// The statements of pathtree have a list of their own beside their test.
 const ALLOWED: &[plans::Allowed] = &[
     ("SELECT count(*), coalesce(sum(size_bytes), 0) FROM blobs", "`verify` shows its progress"),
-    ("SELECT state, refs = 0, count(*), sum(size_bytes) FROM blobs", "the counts of `status`"),
+    ("SELECT state, refs = 0, count(*), sum(size_bytes)", "the counts of `status`"),
     ("FROM blobs WHERE settled = 0", "the index holds what is not settled, little and not long"),
     ("FROM blobs WHERE state = 4", "the index holds what is damaged, normally nothing"),
     ("FROM blobs WHERE draft IS NOT NULL", "the index holds drafts, until they are sealed"),

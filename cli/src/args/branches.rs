@@ -59,8 +59,13 @@ pub(crate) enum SnapshotCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Remove a snapshot
+    /// Remove a snapshot; it can be restored
     Remove {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Bring a removed snapshot back
+    Restore {
         #[arg(value_name = "NAME")]
         name: String,
     },

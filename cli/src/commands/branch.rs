@@ -223,7 +223,10 @@ impl Show for ChangeAnswer {
                  it back, with everything on it"
             ),
             (Changed::Abandon, Kind::Snapshot) => {
-                format!("snapshot '{name}' of '{bucket}' is removed")
+                format!(
+                    "snapshot '{name}' of '{bucket}' is removed; `tesfs snapshot restore {name}` \
+                     brings it back"
+                )
             }
             (Changed::Restore, _) => format!("{kind} '{name}' of '{bucket}' is back"),
         }
@@ -236,8 +239,9 @@ impl Request for Change {
 
     fn run(self, node: &Arc<Node>, _progress: &Progress) -> Result<ChangeAnswer, CliError> {
         let bucket = node.here(&self.place)?.bucket;
-        if !matches!(self.change, Changed::Restore) {
-            self.require_kind(node, &bucket)?;
+        match self.change {
+            Changed::Restore => self.require_kind_of_abandoned(node, &bucket)?,
+            Changed::Rename { .. } | Changed::Abandon => self.require_kind(node, &bucket)?,
         }
         if let Changed::Rename { new } = &self.change {
             branch::check_not_automatic(new)?;
@@ -253,17 +257,28 @@ impl Request for Change {
 }
 
 impl Change {
+    /// Refuses to restore the one as the other.
+    fn require_kind_of_abandoned(&self, node: &Node, bucket: &Bucket) -> Result<(), CliError> {
+        let all = node.db().read(|conn| branch::list(conn, bucket))?;
+        let abandoned = all.iter().filter(|one| one.name == self.name);
+        match abandoned.max_by_key(|one| one.abandoned_ns) {
+            Some(newest) if newest.abandoned_ns.is_some() => self.require_same(newest),
+            _ => Ok(()),
+        }
+    }
+
+    fn require_same(&self, branch: &Branch) -> Result<(), CliError> {
+        if Kind::of(branch) == self.kind {
+            return Ok(());
+        }
+        let (is, isnt) = (Kind::of(branch).word(), self.kind.word());
+        Err(ShownError::OtherKind { name: self.name.clone(), is, isnt }.into())
+    }
+
     /// Refuses a snapshot where a branch is meant, the other way round, and what is mounted.
     fn require_kind(&self, node: &Node, bucket: &Bucket) -> Result<(), CliError> {
         let branch = node.require_branch(bucket, Some(&self.name))?;
-        if Kind::of(&branch) != self.kind {
-            return Err(ShownError::OtherKind {
-                name: self.name.clone(),
-                is: Kind::of(&branch).word(),
-                isnt: self.kind.word(),
-            }
-            .into());
-        }
+        self.require_same(&branch)?;
         let shown = Shown { bucket: bucket.clone(), branch, at: None };
         match node.mounts().of_branch(shown.branch.number) {
             Some(mounted) if matches!(self.change, Changed::Abandon) => {

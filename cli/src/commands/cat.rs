@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tesfs_fs::FileKind;
-use tesfs_pathtree::Ino;
+use tesfs_pathtree::{
+    Hlc, Ino, moment,
+    tree::{self, LastAt},
+};
 
 use crate::{
     control::Request,
@@ -16,6 +19,7 @@ use crate::{
     said::Said,
     shown::Shown,
     target::Target,
+    time::Moment,
 };
 
 /// Bytes that are under way to the reader at once.
@@ -47,9 +51,34 @@ impl Which {
             None => place.shown.clone(),
         };
         let place = Place { shown, ..place.clone() };
-        let found = place.require(&*node.trees().for_command(&place.shown)?)?;
-        Ok((place.shown, found.ino))
+        let vfs = node.trees().for_command(&place.shown)?;
+        match place.find(&vfs)? {
+            Some(found) => Ok((place.shown, found.ino)),
+            None => Err(removed(node, &place)?.unwrap_or_else(|| place.missing(&vfs))),
+        }
     }
+}
+
+/// Says that something was removed, if anything was that had this path last.
+fn removed(node: &Node, place: &Place) -> Result<Option<CliError>, CliError> {
+    let view = node.view(&place.shown)?;
+    let last = node.db().read(|conn| tree::last_at(conn, &view, &place.names))?;
+    let Some(LastAt { ino, gone: Some(gone) }) = last else { return Ok(None) };
+    // What was in a directory goes before it, in the same operation.
+    let history = node.db().read(|conn| tree::history(conn, &view, ino))?;
+    let removal = history.iter().find(|event| event.is.is_none());
+    let began = removal.map(|event| Hlc(event.logged.operation.0.cast_unsigned()));
+    let mut before = None;
+    for since in [Some(gone), began].into_iter().flatten() {
+        let at_ns = Hlc(since.0 - 1).unix_ns();
+        let then = view.at(Hlc::last_of_unix_ns(at_ns));
+        let was = node.db().read(|conn| tree::last_at(conn, &then, &place.names))?;
+        if before.is_none() && was.is_some_and(|was| was.gone.is_none()) {
+            before = Some(moment::exact_label(at_ns));
+        }
+    }
+    let (bucket, path) = (place.shown.name(), place.path());
+    Ok(Some(CliError::Removed { bucket, path, gone: Moment(gone.unix_ns()), before }))
 }
 
 /// Asks for the bytes of a file.

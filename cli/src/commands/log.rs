@@ -132,6 +132,21 @@ impl Request for Log {
     }
 }
 
+impl Node {
+    /// The name of the branch that an operation merged, if it is a merge.
+    pub(super) fn merged_from(
+        &self,
+        branch: BranchNumber,
+        operation: OperationId,
+    ) -> Result<Option<String>, CliError> {
+        let Some(from) = self.db().read(|conn| tree::merged_from(conn, branch, operation))? else {
+            return Ok(None);
+        };
+        let found = self.db().read(|conn| branch::by_number(conn, from))?;
+        Ok(found.map(|found| found.name))
+    }
+}
+
 /// The names of a bucket's branches.
 struct BranchNames(HashMap<BranchNumber, String>);
 
@@ -158,10 +173,11 @@ fn file_log(
     let now_at = subject.last.gone.and_then(|_| live_path(&versions));
     let mut told = Vec::with_capacity(versions.len() - left);
     for VersionLine { event, number, hash } in versions.into_iter().take(limit) {
+        let merged = node.merged_from(event.logged.branch, event.logged.operation)?;
         told.push(VersionEntry {
             when: Moment(event.logged.stamp.hlc.unix_ns()),
             version: number.map(|number| format!("v{number}")),
-            changed: changed(&event),
+            changed: changed(&event, merged.as_deref()),
             path: event.is.as_ref().map(|is| join(&is.names)),
             bytes: event.size,
             hash,
@@ -186,8 +202,20 @@ fn live_path(newest_first: &[VersionLine]) -> Option<String> {
     newest_of_rows.find_map(|line| line.event.is.as_ref()).map(|is| join(&is.names))
 }
 
-/// What an event did, in words.
-pub(super) fn changed(event: &Event) -> Vec<String> {
+/// What an event did, in words; `merged` is the branch that a merge brought it from.
+fn changed(event: &Event, merged: Option<&str>) -> Vec<String> {
+    let mut words = changed_by(event);
+    if let Some(branch) = merged {
+        if event.was.is_none() && event.is.is_some() {
+            // It is new here; of a file that it replaced it is the next version.
+            words = event.replaces.map(|_| "content".to_owned()).into_iter().collect();
+        }
+        words.push(format!("merged from {branch}"));
+    }
+    words
+}
+
+fn changed_by(event: &Event) -> Vec<String> {
     let (what, is_link) = (event.what, event.ino != event.logged.row);
     let mut words = Vec::new();
     match (&event.was, &event.is) {
@@ -318,7 +346,8 @@ impl Folder<'_> {
         let Gathered { newest, mut events, order } = of;
         let told: Vec<Event> =
             order.iter().filter_map(|row| events.remove(row).flatten()).collect();
-        let mut entries = entries(&told);
+        let merged = self.node.merged_from(newest.branch, newest.operation)?;
+        let mut entries = entries(&told, merged.as_deref());
         // As the operation did them.
         entries.reverse();
         Ok(OperationEntry {
@@ -332,17 +361,17 @@ impl Folder<'_> {
 }
 
 /// Tells what an operation did, event by event.
-pub(super) fn entries(events: &[Event]) -> Vec<Entry> {
+pub(super) fn entries(events: &[Event], merged: Option<&str>) -> Vec<Entry> {
     // That a file was removed because another took its name is that other's story.
     let replaced: HashSet<Ino> = events.iter().filter_map(|event| event.replaces).collect();
     let told = events.iter().filter(|event| event.is.is_some() || !replaced.contains(&event.ino));
-    told.map(entry).collect()
+    told.map(|event| entry(event, merged)).collect()
 }
 
-fn entry(event: &Event) -> Entry {
+fn entry(event: &Event, merged: Option<&str>) -> Entry {
     let place = event.is.as_ref().or(event.was.as_ref());
     Entry {
-        changed: changed(event),
+        changed: changed(event, merged),
         path: match place {
             Some(place) if place.names.is_empty() => "/".to_owned(),
             Some(place) => join(&place.names),

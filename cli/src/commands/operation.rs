@@ -176,6 +176,7 @@ fn entries_of(
     limit: usize,
     progress: &Progress,
 ) -> Result<(Vec<Entry>, usize), CliError> {
+    let merged = node.merged_from(view.branch, id)?;
     node.db().read(|conn| {
         let mut log = TreeLog::new(conn, view);
         let mut events: HashMap<Ino, Option<Event>> = HashMap::new();
@@ -204,7 +205,7 @@ fn entries_of(
         let told: Vec<Event> =
             order.iter().filter_map(|row| events.remove(row).flatten()).collect();
         let left = order.len().saturating_sub(limit);
-        Ok((entries(&told), left))
+        Ok((entries(&told, merged.as_deref()), left))
     })
 }
 

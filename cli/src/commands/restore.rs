@@ -123,7 +123,7 @@ impl Restore {
             let is_said = self.which.at.is_some() || self.which.version.is_some() || is_past;
             match found {
                 // A removed thing can be brought back to another place as well.
-                Err(CliError::NoSuchPath { .. }) if !is_said => {}
+                Err(CliError::NoSuchPath { .. } | CliError::Removed { .. }) if !is_said => {}
                 found => return found,
             }
         }

@@ -34,6 +34,7 @@ pub(crate) struct StatusAnswer {
     /// The process that serves; `None` when no node runs.
     pub(crate) node: Option<Running>,
     pub(crate) disk: Disk,
+    pub(crate) stored: Stored,
     pub(crate) buckets: Vec<BucketInfo>,
     pub(crate) mounts: Vec<MountInfo>,
     pub(crate) care: Care,
@@ -60,6 +61,15 @@ pub(crate) struct MountInfo {
     pub(crate) read_only: bool,
     pub(crate) since: Moment,
     pub(crate) open_files: u64,
+}
+
+/// How much all versions of all buckets take.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Stored {
+    /// As they are kept: what several versions have in common counts once.
+    pub(crate) bytes: u64,
+    /// What further versions with the same bytes would take, and do not.
+    pub(crate) shared_bytes: u64,
 }
 
 /// What is on its way to the store, and what needs somebody's eyes.
@@ -100,6 +110,7 @@ impl Request for Status {
             open_files: mounted.open_files() as u64,
         });
         let running = Running { pid: std::process::id(), uptime_seconds: node.uptime().as_secs() };
+        let (care, stored) = care(node)?;
         Ok(StatusAnswer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data_dir: node.dir().path().into(),
@@ -108,7 +119,8 @@ impl Request for Status {
             disk: disk(node)?,
             mounts: mounts.collect(),
             buckets,
-            care: care(node)?,
+            stored,
+            care,
         })
     }
 }
@@ -126,13 +138,19 @@ fn disk(node: &Node) -> Result<Disk, CliError> {
     })
 }
 
-fn care(node: &Node) -> Result<Care, CliError> {
+fn care(node: &Node) -> Result<(Care, Stored), CliError> {
     let store = node.store();
     let (totals, unsettled) = node.db().read(|conn| {
         Ok::<_, BlobError>((store.totals(conn)?, store.unsettled(conn, COUNTED_MAX)?.len()))
     })?;
     let recovered = store.recovered()?;
-    Ok(Care {
+    let kept = [totals.inline, totals.drafts, totals.local, totals.damaged];
+    let kept: u64 = kept.iter().map(|count| count.size_bytes).sum();
+    let stored = Stored {
+        bytes: kept.saturating_sub(totals.unreferenced.size_bytes),
+        shared_bytes: totals.shared_bytes,
+    };
+    let care = Care {
         unsealed: totals.drafts.blobs,
         unsealed_bytes: totals.drafts.size_bytes,
         unsettled: unsettled as u64,
@@ -141,7 +159,8 @@ fn care(node: &Node) -> Result<Care, CliError> {
         recovered: recovered.len() as u64,
         recovered_bytes: recovered.iter().map(|file| file.size_bytes).sum(),
         unreferenced_bytes: totals.unreferenced.size_bytes,
-    })
+    };
+    Ok((care, stored))
 }
 
 impl Show for StatusAnswer {
@@ -163,6 +182,10 @@ impl Show for StatusAnswer {
             head.iter().map(|(label, value)| format!("{label:<8}{value}")).collect();
         lines.push(String::new());
         lines.push(self.bucket_table());
+        if self.stored.shared_bytes > 0 {
+            let (stored, shared) = (bytes(self.stored.bytes), bytes(self.stored.shared_bytes));
+            lines.push(format!("{stored} stored for all versions; {shared} more are shared"));
+        }
         if self.mounts.iter().any(|mount| mount.open_files > 0) {
             let open = self.mounts.iter().filter(|mount| mount.open_files > 0);
             lines.push(String::new());

@@ -75,3 +75,36 @@ fn what_is_no_branch_is_refused_and_nothing_changes() {
     bench.ok(&["bucket", "create", "letters"]);
     shot("branch_of_which_bucket", 2, &["branch", "list"]);
 }
+
+#[test]
+fn a_removed_snapshot_is_restored() {
+    let bench = bench();
+    bench.ok(&["snapshot", "create", "then"]);
+    bench.ok(&["branch", "create", "try"]);
+    bench.ok(&["branch", "abandon", "try"]);
+    let said = bench.ok(&["snapshot", "remove", "then"]);
+    assert!(said.contains("`tesfs snapshot restore then` brings it back"), "{said}");
+    bench.refused(3, &["export", "photos@then:", "out"]);
+    let shot = |name: &str, exit: i32, line: &[&str]| {
+        insta::assert_snapshot!(name, bench.refused(exit, line));
+    };
+    shot("snapshot_restored_as_a_branch", 4, &["branch", "restore", "then"]);
+    shot("branch_restored_as_a_snapshot", 4, &["snapshot", "restore", "try"]);
+    shot("snapshot_never_removed", 3, &["snapshot", "restore", "than"]);
+    bench.ok(&["snapshot", "restore", "then"]);
+    assert_eq!(exported(&bench, "photos@then", "then.txt"), "one");
+}
+
+#[test]
+fn what_versions_share_is_told() {
+    let bench = bench();
+    let shared = |bench: &Bench| bench.json(&["status"])["stored"].clone();
+    assert_eq!(shared(&bench)["shared_bytes"], 0);
+    bench.write("two/b.txt", "longer than one");
+    bench.ok(&["import", "two", "photos:"]);
+    bench.ok(&["restore", "photos:b.txt", "--at", "now", "--to", "photos:copy.txt"]);
+    let stored = shared(&bench);
+    assert_eq!((stored["bytes"].as_u64(), stored["shared_bytes"].as_u64()), (Some(18), Some(15)));
+    let said = bench.ok(&["status"]);
+    assert!(said.contains("18 B stored for all versions; 15 B more are shared"), "{said}");
+}

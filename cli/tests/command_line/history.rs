@@ -235,3 +235,18 @@ fn states_that_can_not_be_compared_are_refused() {
     let unknown = bench.refused(3, &["diff", "main", "tyr", "--bucket", "notes"]);
     insta::assert_snapshot!("diff_unknown", unknown);
 }
+
+#[test]
+fn cat_of_what_was_removed_says_when_and_how_to_see_it() {
+    let bench = bench();
+    for _ in 0..3 {
+        bench.ok(&["undo"]);
+    }
+    let path = "notes:letters/ada.txt";
+    let said = bench.refused(3, &["cat", path]);
+    assert!(said.contains("'letters/ada.txt' in bucket 'notes' was removed, 20"), "{said}");
+    let at = said.split("--at ").nth(1).unwrap().split('`').next().unwrap();
+    assert!(bench.ok(&["cat", path, "--at", at]).starts_with("dear"));
+    bench.ok(&["restore", path]);
+    assert!(bench.ok(&["cat", path]).starts_with("dear"));
+}

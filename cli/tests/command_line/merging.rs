@@ -303,3 +303,27 @@ fn names_that_differ_only_in_case_are_warned_about_and_kept() {
         bench.ok(&["cat", &format!("photos:{path}")]);
     }
 }
+
+#[test]
+fn the_log_says_what_a_merge_brought() {
+    let bench = bench();
+    bench.write("more/new/b.txt", "new");
+    bench.ok(&["import", "more", "photos@try:"]);
+    bench.ok(&["merge", "try"]);
+    let changed = |path: &str| {
+        let log = bench.json(&["log", path]);
+        log["file"]["versions"][0]["changed"].to_string().replace('"', "")
+    };
+    assert_eq!(changed("photos:new/b.txt"), "[merged from try]");
+    assert_eq!(changed("photos:a.txt"), "[content,merged from try]");
+    for line in [bench.ok(&["log", "photos:new"]), bench.ok(&["op", "show", &newest(&bench)])] {
+        assert!(line.contains("new/b.txt  3 B  merged from try\n"), "{line}");
+        assert!(!line.contains("restored"), "{line}");
+    }
+}
+
+/// The id of the newest operation.
+fn newest(bench: &Bench) -> String {
+    let log = bench.json(&["op", "log"]);
+    log["operations"][0]["id"].as_str().unwrap().to_owned()
+}
