@@ -6,6 +6,7 @@
 
 mod adopt;
 mod alike;
+mod apart;
 mod apply;
 mod attr;
 mod base;
@@ -43,13 +44,14 @@ mod tests;
 pub(crate) use self::edge::create_root;
 pub use self::{
     alike::Alike,
+    apart::{Apart, apart},
     apply::{Applied, Bytes, Favour, MergeBytes, SameBytes},
     attr::{Attr, SetTime},
     conflict::{
         Conflict, ConflictKind, conflict, conflict_count, conflicts, conflicts_at, keep_as_conflict,
     },
     content::{ContentVersion, NewContent, Published, contents, publish, replace_blob},
-    diff::{Difference, Side, differences},
+    diff::{Difference, Side, changed_apart, differences},
     edge::{NewInode, Unlinked, create, link, remove_directory, unlink},
     edit::{AttributeEdit, set_attributes, touch},
     error::TreeError,

@@ -77,10 +77,7 @@ pub fn differences(
     one: &View,
     other: &View,
 ) -> Result<Vec<Difference>, DbError> {
-    let mut ids = BTreeSet::new();
-    for (branch, (from, to)) in ranges(one, other) {
-        ids.extend(changed_between(conn, branch, from, to)?);
-    }
+    let ids = changed_apart(conn, one, other)?;
     let (mut in_one, mut in_other) = (Places::new(conn, one), Places::new(conn, other));
     let mut found = Vec::new();
     for id in ids {
@@ -99,6 +96,23 @@ pub fn differences(
     });
     found.sort_by(|a, b| a.path().cmp(b.path()));
     Ok(found)
+}
+
+/// Returns the rows of which only one of two views shows the newest change, each once.
+///
+/// # Errors
+///
+/// A failed query.
+pub fn changed_apart(
+    conn: &Connection,
+    one: &View,
+    other: &View,
+) -> Result<BTreeSet<Ino>, DbError> {
+    let mut ids = BTreeSet::new();
+    for (branch, (from, to)) in ranges(one, other) {
+        ids.extend(changed_between(conn, branch, from, to)?);
+    }
+    Ok(ids)
 }
 
 /// Which readings of each branch only one of the views shows.

@@ -72,3 +72,55 @@ fn what_was_changed_and_changed_back_is_no_difference() {
     scratch.unlink(scratch.root, "gone").unwrap();
     assert_eq!(told(&scratch, &before, &scratch.view), [""; 0]);
 }
+
+/// What two views do not agree on, as a cache hears of it: the inode, and the names to drop.
+fn heard(scratch: &Scratch, one: &View, other: &View) -> Vec<(Ino, Vec<String>)> {
+    let heard = scratch.db().read(|conn| {
+        let rows = changed_apart(conn, one, other)?;
+        rows.into_iter().map(|id| apart(conn, (one, other), id)).collect::<Result<Vec<_>, _>>()
+    });
+    let all: Vec<Apart> = heard.unwrap().into_iter().flatten().collect();
+    for apart in &all {
+        assert!(apart.names.iter().all(|(parent, _)| apart.parents.contains(parent)));
+    }
+    let names = |apart: &Apart| apart.names.iter().map(|(_, name)| name.to_string()).collect();
+    all.iter().map(|apart| (apart.ino, names(apart))).collect()
+}
+
+#[test]
+fn a_cache_hears_of_every_name_that_leads_elsewhere_and_keeps_directories_that_stay() {
+    let mut scratch = Scratch::new();
+    let (stays, goes) =
+        (scratch.directory(scratch.root, "stays"), scratch.directory(scratch.root, "goes"));
+    let [a, b, same] = [("a", 1), ("b", 2), ("same", 3)].map(|(n, b)| scratch.written(stays, n, b));
+    scratch.begin();
+    let fork = scratch.fork("try", None);
+    scratch.unlink(stays, "b").unwrap();
+    let main = std::mem::replace(&mut scratch.view, fork.clone());
+    scratch.begin();
+    scratch.publish(a, 4, None);
+    scratch.rename((scratch.root, "goes"), (stays, "went")).unwrap();
+    scratch.link(same, scratch.root, "further").unwrap();
+    let new = scratch.written(stays, "new", 5);
+    let closed = AttributeEdit { permissions: Some(0o700), ..AttributeEdit::default() };
+    scratch
+        .change(|tx, view, operation| set_attributes(tx, view, operation, stays, &closed))
+        .unwrap();
+    let mut expected = vec![
+        (stays, vec![]),
+        (goes, vec!["goes".to_owned(), "went".to_owned()]),
+        (a, vec!["a".to_owned()]),
+        (b, vec!["b".to_owned()]),
+        (same, vec!["further".to_owned()]),
+        (new, vec!["new".to_owned()]),
+    ];
+    let sorted = |mut heard: Vec<(Ino, Vec<String>)>| {
+        heard.sort();
+        heard
+    };
+    expected.sort();
+    assert_eq!(sorted(heard(&scratch, &main, &fork)), expected);
+    assert_eq!(sorted(heard(&scratch, &fork, &main)), expected);
+    assert_eq!(heard(&scratch, &fork, &fork), []);
+    scratch.view = main;
+}
