@@ -10,6 +10,7 @@ use clap_complete::Shell;
 
 pub(crate) use self::branches::{
     BranchCommand, ConflictsCommand, KeepFlags, MergeArgs, OperationCommand, SnapshotCommand,
+    SwitchArgs,
 };
 pub(crate) use self::history::HistoryCommand;
 
@@ -112,6 +113,16 @@ pub(crate) enum Command {
     /// Take a mounted folder away; what is in it stays in the bucket
     #[command(visible_alias = "unmount")]
     Umount(UmountArgs),
+    /// Let a mounted folder show another branch, or what was
+    #[command(after_help = "\
+Programs go on: what is open stays on the branch that it was opened on, for writing too, until it is
+closed; everything opened from then on is of the other branch.
+
+Examples:
+  tesfs switch try                   the folder you stand in shows the branch `try`
+  tesfs switch main ~/Memories       and another one shows `main` again
+  tesfs switch yesterday             what was there at the end of yesterday, read-only")]
+    Switch(SwitchArgs),
     /// Show what is kept, mounted and in need of care
     #[command(after_help = "\
 Examples:

@@ -19,6 +19,7 @@ pub(crate) mod restore;
 pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod story;
+pub(crate) mod switch;
 pub(crate) mod umount;
 pub(crate) mod verify;
 
@@ -46,6 +47,7 @@ pub(crate) fn register(routes: &mut Routes) {
     routes.add::<mount::Mount>();
     routes.add::<mount::Wait>();
     routes.add::<umount::Umount>();
+    routes.add::<switch::Switch>();
     routes.add::<status::Status>();
     routes.add::<story::Story>();
     routes.add::<log::Log>();

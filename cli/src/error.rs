@@ -14,9 +14,18 @@ use tesfs_pathtree::{
 };
 
 use crate::{
-    commands::conflicts::ConflictError, config::ConfigError, control::ControlError, exit::Exit,
-    failure::Failure, lock::LockError, paths::DataDirError, progress::Interrupted,
-    shown::ShownError, target::TargetError, time::Moment, version::VersionError,
+    commands::{conflicts::ConflictError, switch::SwitchError},
+    config::ConfigError,
+    control::ControlError,
+    exit::Exit,
+    failure::Failure,
+    lock::LockError,
+    paths::DataDirError,
+    progress::Interrupted,
+    shown::ShownError,
+    target::TargetError,
+    time::Moment,
+    version::VersionError,
 };
 
 /// Why a command failed.
@@ -40,6 +49,8 @@ pub(crate) enum CliError {
     Shown(#[from] ShownError),
     #[error(transparent)]
     Version(#[from] VersionError),
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
     #[error(transparent)]
     Branch(#[from] BranchError),
     #[error(transparent)]
@@ -205,6 +216,7 @@ impl CliError {
             Self::Settings(err) => settings_exit(err),
             Self::Shown(err) => err.exit(),
             Self::Version(err) => err.exit(),
+            Self::Switch(err) => err.exit(),
             Self::Branch(err) => branch_exit(err),
             Self::Decide(err) => decide_exit(err),
             Self::Conflict(err) => err.exit(),

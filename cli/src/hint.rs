@@ -61,6 +61,7 @@ impl CliError {
             }
             Self::Shown(err) => err.hint(),
             Self::Version(err) => err.hint(),
+            Self::Switch(err) => err.hint(),
             Self::Branch(err) => return branch_hint(err),
             Self::Decide(err) => return decide_hint(err),
             Self::Conflict(err) => err.hint(),

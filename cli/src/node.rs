@@ -25,7 +25,7 @@ use tesfs_pathtree::{
     BranchNumber, Chain, Clock, Db, DeviceId, Identity, Ino, OpenError, bucket, bucket::Bucket,
 };
 
-pub(crate) use self::mounts::MountWish;
+pub(crate) use self::mounts::{MountWish, Mounted};
 use self::{mounts::Mounts, trees::Trees};
 use crate::{
     config::Config,

@@ -48,9 +48,7 @@ impl Node {
                 let resolved = crate::paths::resolved(&path.0);
                 for path in [&path.0, &resolved] {
                     if let Some((mounted, rest)) = self.mounts().holding(path) {
-                        let bucket = self.bucket_by_number(mounted.shown.bucket.number)?;
-                        let shown = Shown { bucket, ..mounted.shown.clone() };
-                        let mut place = Place::new(shown, &rest)?;
+                        let mut place = Place::new(self.shown_by(&mounted)?, &rest)?;
                         place.wants_directory = ends_with_slash(written);
                         return Ok(place);
                     }

@@ -14,7 +14,7 @@ use crate::{
         deleted, diff, export, gc, history, import, log, man,
         merge::{Merge, Side},
         operation::{self, Way},
-        restore, settings, status, story, umount, verify,
+        restore, settings, status, story, switch, umount, verify,
     },
     error::CliError,
     exit::Exit,
@@ -44,6 +44,11 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Daemon => serve::daemon(&mut session),
         Command::Umount(args) => session
             .ask(umount::Umount { dir: WirePath(absolute(&args.dir)), lazy: args.lazy }, false),
+        Command::Switch(args) => {
+            let (place, to) = (session.context()?, Said::new(&args.to));
+            let dir = args.dir.as_deref().map(|dir| WirePath(absolute(dir)));
+            session.ask(switch::Switch { place, dir, to }, false)
+        }
         Command::Status(args) => match args.path {
             None => session.ask(status::Status {}, false),
             Some(path) => {
@@ -237,6 +242,7 @@ fn name_of(command: &Command) -> &'static str {
     match command {
         Command::Mount(_) => "mount",
         Command::Umount(_) => "umount",
+        Command::Switch(_) => "switch",
         Command::Status(_) => "status",
         Command::Log(_) => "log",
         Command::Cat(_) => "cat",

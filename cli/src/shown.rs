@@ -14,7 +14,7 @@ use tesfs_pathtree::{
 pub(crate) use self::error::ShownError;
 use crate::{
     error::CliError,
-    node::Node,
+    node::{Mounted, Node},
     said::Said,
     suggest::nearest,
     target::{BucketName, WirePath},
@@ -106,14 +106,24 @@ impl Node {
         }
         let dir = crate::paths::resolved(&context.dir.0);
         if let Some((mounted, _)) = self.mounts().holding(&dir) {
-            let bucket = self.bucket_by_number(mounted.shown.bucket.number)?;
-            return Ok(Shown { bucket, ..mounted.shown.clone() });
+            return self.shown_by(&mounted);
         }
         let buckets = self.bucket_names()?;
         match buckets.as_slice() {
             [only] => self.shown(&BucketName { bucket: only.clone(), branch: None }),
             _ => Err(ShownError::WhichBucket { buckets }.into()),
         }
+    }
+
+    /// What a mounted folder shows, by the name that its bucket has now.
+    ///
+    /// # Errors
+    ///
+    /// The bucket is gone.
+    pub(crate) fn shown_by(&self, mounted: &Mounted) -> Result<Shown, CliError> {
+        let shown = mounted.shown();
+        let bucket = self.bucket_by_number(shown.bucket.number)?;
+        Ok(Shown { bucket, ..shown })
     }
 
     /// Finds what `BRANCH`, `SNAPSHOT`, `TIME` or `BRANCH@TIME` says, in the bucket of `of`; a time

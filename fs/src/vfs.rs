@@ -1,5 +1,6 @@
 //! The VFS core: every rule about the filesystem, for every adapter.
 
+mod apart;
 mod attributes;
 #[cfg(feature = "broken-publish-before-bytes")]
 mod broken;
@@ -21,7 +22,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -77,7 +78,7 @@ pub enum Touched {
 }
 
 /// Is told what changed without the kernel's doing.
-type Observer = Box<dyn Fn(&Touched) + Send + Sync>;
+type Observer = Arc<dyn Fn(&Touched) + Send + Sync>;
 
 /// One bucket as a filesystem. All methods may be called from any thread.
 pub struct Vfs {
@@ -100,7 +101,8 @@ pub struct Vfs {
     reserve: Reserve,
     /// A close waits until what was written survives a power cut.
     sync_on_close: AtomicBool,
-    observer: OnceLock<Observer>,
+    /// Protects who is told of changes; held to copy or replace it.
+    observer: Mutex<Option<Observer>>,
 }
 
 /// Which inodes are open, and which of them lost their last name meanwhile.
@@ -152,7 +154,7 @@ impl Vfs {
             others: Mutex::default(),
             reserve,
             sync_on_close,
-            observer: OnceLock::new(),
+            observer: Mutex::default(),
         }))
     }
 
@@ -181,18 +183,27 @@ impl Vfs {
         &self.options
     }
 
-    /// Lets `observer` know of changes that do not come through the kernel; the first one stays.
-    pub fn observe(&self, observer: Box<dyn Fn(&Touched) + Send + Sync>) {
-        if self.observer.set(observer).is_err() {
-            tracing::warn!("a second observer of one bucket is not told of changes");
-        }
+    /// Lets `observer` know of changes that do not come through the kernel, in place of whoever did
+    /// before: one mount at a time shows this, and another one may later.
+    pub fn observe(&self, observer: Arc<dyn Fn(&Touched) + Send + Sync>) {
+        *self.lock_observer() = Some(observer);
     }
 
     /// Tells the observer that something changed without the kernel's doing.
     pub fn announce(&self, touched: &Touched) {
-        if let Some(observer) = self.observer.get() {
+        let observer = self.lock_observer().clone();
+        if let Some(observer) = observer {
             observer(touched);
         }
+    }
+
+    fn lock_observer(&self) -> MutexGuard<'_, Option<Observer>> {
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every operation that is in progress: whoever goes on begins another one.
+    pub(crate) fn end_operations(&self) {
+        self.operations.end_all();
     }
 
     /// Lets this filesystem know of another one of the node, whose writers may be at work on what is

@@ -72,6 +72,16 @@ pub(crate) enum SnapshotCommand {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct SwitchArgs {
+    /// What to show
+    #[arg(value_name = "BRANCH|SNAPSHOT|TIME")]
+    pub(crate) to: String,
+    /// The mounted folder [default: the one you stand in]
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct MergeArgs {
     /// What to take changes from
     #[arg(value_name = "BRANCH|SNAPSHOT", required_unless_present = "abort")]

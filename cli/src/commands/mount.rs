@@ -8,9 +8,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tesfs_fs::{VfsOptions, fuse};
+use tesfs_fs::fuse;
 use tesfs_pathtree::{
-    branch,
+    Tx, branch,
     bucket::{self, Bucket, BucketError},
 };
 
@@ -125,16 +125,11 @@ impl Request for Mount {
             return Err(CliError::BucketMounted { bucket: shown.name(), dir });
         }
         let starting = node.mounts().begin(&shown, &dir)?;
-        let options = VfsOptions {
-            read_only: self.wish.read_only,
-            shared_writes: self.wish.shared_writes,
-            zone: jiff::tz::TimeZone::system(),
-        };
         let now_ns = node.clock().now_ns();
         let started = node
             .trees()
-            .for_mount(&shown, &options)
-            .and_then(|vfs| node.mounts().start(&shown, vfs, &dir, self.wish, now_ns));
+            .for_mount(&shown, &self.wish.vfs_options())
+            .and_then(|vfs| node.mounts().start(&shown, &vfs, &dir, self.wish, now_ns));
         let mounted = match started {
             Ok(mounted) => mounted,
             Err(err) => {
@@ -149,12 +144,7 @@ impl Request for Mount {
             progress
                 .say(format!("{} was left mounted by a node that died: cleaned", dir.display()));
         }
-        if shown.at.is_none() {
-            node.db().write(|tx| {
-                let path = dir.as_os_str().as_bytes();
-                bucket::remember_mount_point(tx, path, shown.bucket.number, shown.branch.number)
-            })?;
-        }
+        node.remember_mount_point(&dir, &shown)?;
         tracing::info!(bucket = shown.name(), dir = %dir.display(), mode = mounted.mode(), "mounted");
         Ok(MountAnswer {
             read_only: mounted.wish.read_only || shown.is_past(),
@@ -166,6 +156,19 @@ impl Request for Mount {
             new_bucket,
             node_pid: std::process::id(),
         })
+    }
+}
+
+impl Node {
+    /// Lets `tesfs mount DIR` show the same again; of what was as of a time nothing is remembered.
+    pub(crate) fn remember_mount_point(&self, dir: &Path, shown: &Shown) -> Result<(), CliError> {
+        if shown.at.is_some() {
+            return Ok(());
+        }
+        let (path, bucket) = (dir.as_os_str().as_bytes(), shown.bucket.number);
+        let remember =
+            |tx: &Tx<'_>| bucket::remember_mount_point(tx, path, bucket, shown.branch.number);
+        Ok(self.db().write(remember)?)
     }
 }
 

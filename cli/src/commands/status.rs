@@ -100,14 +100,17 @@ impl Request for Status {
         for bucket in known.iter().filter(|bucket| bucket.removed_ns.is_none()) {
             buckets.push(BucketInfo::of(node, bucket)?);
         }
-        let mounts = node.mounts().all().into_iter().map(|mounted| MountInfo {
-            dir: mounted.dir.as_path().into(),
-            bucket: mounted.bucket_name(&known),
-            branch: mounted.shown.branch.name.clone(),
-            mode: mounted.mode(),
-            read_only: mounted.wish.read_only || mounted.shown.is_past(),
-            since: Moment(mounted.since_ns),
-            open_files: mounted.open_files() as u64,
+        let mounts = node.mounts().all().into_iter().map(|mounted| {
+            let shown = mounted.shown();
+            MountInfo {
+                dir: mounted.dir.as_path().into(),
+                bucket: mounted.bucket_name(&known),
+                read_only: mounted.wish.read_only || shown.is_past(),
+                branch: shown.branch.name,
+                mode: mounted.mode(),
+                since: Moment(mounted.since_ns),
+                open_files: mounted.open_files() as u64,
+            }
         });
         let running = Running { pid: std::process::id(), uptime_seconds: node.uptime().as_secs() };
         let (care, stored) = care(node)?;

@@ -12,13 +12,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tesfs_fs::{
-    Vfs,
+    Vfs, VfsOptions,
     fuse::{Mount, MountOptions, Passthrough, Unmount, Unmounted},
 };
 use tesfs_pathtree::{BranchNumber, BucketNumber, bucket::Bucket};
 use tokio::sync::watch;
 
 use crate::{
+    commands::switch::SwitchError,
     error::CliError,
     output::plural,
     progress::Progress,
@@ -29,7 +30,7 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How a bucket is to be mounted, decided in full.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct MountWish {
     pub(crate) read_only: bool,
     pub(crate) allow_other: bool,
@@ -42,17 +43,59 @@ pub(crate) struct MountWish {
 
 /// One folder that shows a bucket.
 pub(crate) struct Mounted {
-    pub(crate) shown: Shown,
+    /// Protects what it shows; innermost. It is of one bucket, whatever it is switched to.
+    shown: Mutex<Shown>,
+    /// Protects a switch, from its record to its end.
+    switching: Mutex<()>,
     pub(crate) dir: PathBuf,
     pub(crate) wish: MountWish,
     pub(crate) since_ns: i64,
-    vfs: Arc<Vfs>,
     mount: Mount,
     /// It is out of the tree of directories, and somebody still uses it.
     detached: AtomicBool,
 }
 
+impl MountWish {
+    /// How whatever is mounted so is shown.
+    pub(crate) fn vfs_options(self) -> VfsOptions {
+        let Self { read_only, shared_writes, .. } = self;
+        VfsOptions { read_only, shared_writes, zone: jiff::tz::TimeZone::system() }
+    }
+}
+
 impl Mounted {
+    /// What it shows now.
+    pub(crate) fn shown(&self) -> Shown {
+        self.lock_shown().clone()
+    }
+
+    /// Shows something else of its bucket from now on. `record` is to remember that, or what it
+    /// shows so far if it could not be switched; one switch goes on at a time.
+    ///
+    /// # Errors
+    ///
+    /// Those of `record`, which change nothing; the database failed.
+    pub(crate) fn switch(
+        &self,
+        to: &Shown,
+        vfs: &Arc<Vfs>,
+        record: impl Fn(&Shown) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let _one_at_a_time = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = self.shown();
+        record(to)?;
+        if let Err(source) = self.mount.switch(vfs) {
+            record(&from)?;
+            return Err(CliError::tree("switching", self.dir.display().to_string(), source));
+        }
+        *self.lock_shown() = to.clone();
+        Ok(())
+    }
+
+    fn lock_shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// `passthrough` or `cached`.
     pub(crate) fn mode(&self) -> String {
         self.mount.mode().to_string()
@@ -65,13 +108,14 @@ impl Mounted {
 
     /// The bucket's name as it is now among the `known` ones: it may have been renamed since.
     pub(crate) fn bucket_name(&self, known: &[Bucket]) -> String {
-        let now = known.iter().find(|bucket| bucket.number == self.shown.bucket.number);
-        now.unwrap_or(&self.shown.bucket).name.clone()
+        let own = self.shown().bucket;
+        let now = known.iter().find(|bucket| bucket.number == own.number);
+        now.unwrap_or(&own).name.clone()
     }
 
-    /// Files open through the folder.
+    /// Files open in what it shows, and in what it showed before it was switched.
     pub(crate) fn open_files(&self) -> usize {
-        self.vfs.open_files()
+        self.mount.open_files()
     }
 
     /// Takes the folder away.
@@ -138,6 +182,34 @@ impl Mounts {
         Ok(Starting { mounts: Arc::clone(self), shown: key, dir: dir.to_owned() })
     }
 
+    /// Keeps everybody else from showing the same, and from switching `mounted`, meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// It is mounted elsewhere, or somebody is at it.
+    pub(crate) fn begin_switch(
+        self: &Arc<Self>,
+        shown: &Shown,
+        mounted: &Mounted,
+    ) -> Result<Starting, CliError> {
+        let mut starting = self.lock_starting();
+        let (key, dir) = (shown.key(), mounted.dir.clone());
+        if let Some(elsewhere) = self.showing(key) {
+            let dir = elsewhere.dir.clone();
+            return Err(SwitchError::Elsewhere {
+                shown: shown.name(),
+                branch: shown.name_in_bucket(),
+                dir,
+            }
+            .into());
+        }
+        if starting.iter().any(|(other, at)| *other == key || *at == dir) {
+            return Err(CliError::BucketBusy { bucket: shown.name() });
+        }
+        starting.push((key, dir.clone()));
+        Ok(Starting { mounts: Arc::clone(self), shown: key, dir })
+    }
+
     /// Mounts `vfs` at `dir` and keeps it until it is taken away, by whomever.
     ///
     /// # Errors
@@ -146,7 +218,7 @@ impl Mounts {
     pub(crate) fn start(
         self: &Arc<Self>,
         shown: &Shown,
-        vfs: Arc<Vfs>,
+        vfs: &Arc<Vfs>,
         dir: &Path,
         wish: MountWish,
         now_ns: i64,
@@ -160,13 +232,13 @@ impl Mounts {
             threads: wish.threads,
             fs_name: format!("tesfs:{}", shown.name()),
         };
-        let mount = Mount::start(&vfs, dir, &options)?;
+        let mount = Mount::start(vfs, dir, &options)?;
         let mounted = Arc::new(Mounted {
-            shown: shown.clone(),
+            shown: Mutex::new(shown.clone()),
+            switching: Mutex::default(),
             dir: dir.to_owned(),
             wish,
             since_ns: now_ns,
-            vfs,
             mount,
             detached: AtomicBool::new(false),
         });
@@ -184,7 +256,7 @@ impl Mounts {
         let (mounts, mounted) = (Arc::clone(self), Arc::clone(mounted));
         let watch = move || {
             mounted.mount.wait();
-            tracing::info!(dir = %mounted.dir.display(), bucket = mounted.shown.name(), "unmounted");
+            tracing::info!(dir = %mounted.dir.display(), bucket = mounted.shown().name(), "unmounted");
             let mut all = mounts.lock();
             all.retain(|one| !Arc::ptr_eq(one, &mounted));
             // The bucket is closed before anybody hears that its folder is gone.
@@ -221,18 +293,20 @@ impl Mounts {
     /// `main` as it is now before others.
     pub(crate) fn of(&self, bucket: BucketNumber) -> Option<Arc<Mounted>> {
         let all = self.lock();
-        let of_bucket = all.iter().filter(|mounted| mounted.shown.bucket.number == bucket);
-        of_bucket.min_by_key(|mounted| (mounted.shown.at.is_some(), mounted.shown.key())).cloned()
+        let all = all.iter().map(|mounted| (mounted.shown(), mounted));
+        let of_bucket = all.filter(|(shown, _)| shown.bucket.number == bucket);
+        let first = of_bucket.min_by_key(|(shown, _)| (shown.at.is_some(), shown.key()));
+        first.map(|(_, mounted)| Arc::clone(mounted))
     }
 
     /// The folder that shows exactly this, or still did when it was detached.
     pub(crate) fn showing(&self, key: ShownKey) -> Option<Arc<Mounted>> {
-        self.lock().iter().find(|mounted| mounted.shown.key() == key).cloned()
+        self.lock().iter().find(|mounted| mounted.shown().key() == key).cloned()
     }
 
     /// A folder that shows a branch, at whatever time, or still did when it was detached.
     pub(crate) fn of_branch(&self, branch: BranchNumber) -> Option<Arc<Mounted>> {
-        self.lock().iter().find(|mounted| mounted.shown.branch.number == branch).cloned()
+        self.lock().iter().find(|mounted| mounted.shown().branch.number == branch).cloned()
     }
 
     /// The folder that holds `path`, and the path from its root.

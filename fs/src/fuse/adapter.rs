@@ -129,7 +129,7 @@ impl Filesystem for Adapter {
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "readlink", %node))]
     fn readlink(&self, _: &Request, node: INodeNo, reply: ReplyData) {
-        let target = self.shared.inode(node).and_then(|ino| self.shared.vfs.readlink(ino));
+        let target = self.shared.at(NodeId(node.0)).and_then(|(ino, vfs)| vfs.readlink(ino));
         let target = try_reply!(reply, "readlink", target);
         reply.data(&target);
     }
@@ -182,7 +182,7 @@ impl Filesystem for Adapter {
         let caller = convert::caller(request);
         let done = self.shared.child(parent, name).and_then(|(parent, name)| {
             let divided = self.shared.divided(&caller, parent, &name);
-            self.shared.vfs.unlink(&caller, parent, &name)?;
+            self.shared.sight().vfs.unlink(&caller, parent, &name)?;
             Ok(divided)
         });
         self.shared.reply_names_changed(reply, "unlink", done);
@@ -191,7 +191,7 @@ impl Filesystem for Adapter {
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "rmdir", %parent, ?name))]
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let done = self.shared.child(parent, name).and_then(|(parent, name)| {
-            self.shared.vfs.rmdir(&convert::caller(request), parent, &name)
+            self.shared.sight().vfs.rmdir(&convert::caller(request), parent, &name)
         });
         reply_done!(reply, "rmdir", done);
     }
@@ -216,7 +216,8 @@ impl Filesystem for Adapter {
         let done = self.shared.child(parent, name).and_then(|(parent, name)| {
             let (new_parent, new_name) = self.shared.child(new_parent, new_name)?;
             let divided = self.shared.divided(&caller, new_parent, &new_name);
-            self.shared.vfs.rename(&caller, (parent, &name), (new_parent, &new_name), mode)?;
+            let vfs = &self.shared.sight().vfs;
+            vfs.rename(&caller, (parent, &name), (new_parent, &new_name), mode)?;
             Ok(divided)
         });
         self.shared.reply_names_changed(reply, "rename", done);
@@ -236,8 +237,9 @@ impl Filesystem for Adapter {
             Ok(ino) => ino,
             Err(errno) => return reply.error(errno),
         };
+        let sight = self.shared.sight();
         let made = self.shared.child(parent, name).and_then(|(parent, name)| {
-            self.shared.vfs.link(&convert::caller(request), ino, parent, &name)
+            sight.vfs.link(&convert::caller(request), ino, parent, &name)
         });
         self.shared.reply_linked(request, reply, (ino, node), made);
     }
@@ -360,9 +362,10 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let ino = try_reply!(reply, "opendir", self.shared.inode(node));
-        let number = self.shared.directories.insert(OpenDirectory::new(ino));
+        let sight = self.shared.sight();
+        let number = self.shared.directories.insert(OpenDirectory::new(ino, &sight));
         // The kernel sees every local change of a directory and is told of nearly all others.
-        let flags = match self.shared.vfs.changes_untold(ino) {
+        let flags = match sight.vfs.changes_untold(ino) {
             true => FopenFlags::empty(),
             false => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
         };
@@ -416,13 +419,12 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let ino = try_reply!(reply, "fsyncdir", self.shared.inode(node));
-        let vfs = Arc::clone(&self.shared.vfs);
+        let (ino, vfs) = try_reply!(reply, "fsyncdir", self.shared.at(NodeId(node.0)));
         self.shared.aside.run(move || reply_done!(reply, "fsyncdir", vfs.sync_directory(ino)));
     }
 
     fn statfs(&self, _: &Request, _node: INodeNo, reply: ReplyStatfs) {
-        let stats = try_reply!(reply, "statfs", self.shared.vfs.statfs());
+        let stats = try_reply!(reply, "statfs", self.shared.sight().vfs.statfs());
         convert::reply_statfs(reply, &stats);
     }
 
@@ -443,9 +445,9 @@ impl Filesystem for Adapter {
             libc::XATTR_REPLACE => XattrEdit::Replace,
             _ => return reply.error(Errno::EINVAL),
         };
-        let done = self.shared.inode(node).and_then(|ino| {
+        let done = self.shared.at(NodeId(node.0)).and_then(|(ino, vfs)| {
             let caller = convert::caller(request);
-            self.shared.vfs.set_xattr(&caller, ino, (name.as_bytes(), value), edit)?;
+            vfs.set_xattr(&caller, ino, (name.as_bytes(), value), edit)?;
             Ok(ino)
         });
         let ino = try_reply!(reply, "setxattr", done);
@@ -458,15 +460,16 @@ impl Filesystem for Adapter {
             // Asked for before a file's first write; nothing is ever stored there.
             return reply.error(Errno::ENODATA);
         }
-        let value =
-            self.shared.inode(node).and_then(|ino| self.shared.vfs.xattr(ino, name.as_bytes()));
+        let at = self.shared.at(NodeId(node.0));
+        let value = at.and_then(|(ino, vfs)| vfs.xattr(ino, name.as_bytes()));
         let value = try_reply!(reply, "getxattr", value);
         convert::reply_xattr(reply, size, &value);
     }
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "listxattr", %node))]
     fn listxattr(&self, _: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = self.shared.inode(node).and_then(|ino| self.shared.vfs.list_xattrs(ino));
+        let at = self.shared.at(NodeId(node.0));
+        let names = at.and_then(|(ino, vfs)| vfs.list_xattrs(ino));
         let mut list = try_reply!(reply, "listxattr", names).join(&0);
         if !list.is_empty() {
             list.push(0);
@@ -476,8 +479,8 @@ impl Filesystem for Adapter {
 
     #[instrument(name = "fuse", level = "debug", skip_all, fields(op = "removexattr", %node, ?name))]
     fn removexattr(&self, request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.shared.inode(node).and_then(|ino| {
-            self.shared.vfs.remove_xattr(&convert::caller(request), ino, name.as_bytes())?;
+        let done = self.shared.at(NodeId(node.0)).and_then(|(ino, vfs)| {
+            vfs.remove_xattr(&convert::caller(request), ino, name.as_bytes())?;
             Ok(ino)
         });
         let ino = try_reply!(reply, "removexattr", done);

@@ -1,19 +1,20 @@
 //! Changes by name and of attributes, with what they mean for the nodes of an inode.
 
-use std::{ffi::OsStr, sync::Arc};
+use std::{ffi::OsStr, sync::Arc, time::Duration};
 
 use fuser::{Errno, INodeNo, OpenFlags, ReplyAttr, ReplyCreate, ReplyEmpty, ReplyEntry, Request};
 use tesfs_pathtree::{Ino, Name};
 
 use super::{
     convert::{self, errno},
-    nodes::{Content, NodeId, Seat, Seating},
+    nodes::{Content, NodeId},
     notify,
-    open::FileInUse,
+    open::{FileInUse, Kept},
     shared::Shared,
+    sight::Sight,
     table::Coming,
 };
-use crate::{AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile};
+use crate::{AttributeChange, Attributes, Caller, FsError, MakeInode, OpenFile, Vfs};
 
 impl Shared {
     /// Makes something and answers with its name.
@@ -26,9 +27,10 @@ impl Shared {
         mode: u32,
         reply: ReplyEntry,
     ) {
+        let sight = self.sight();
         let made = self.child(parent, name).and_then(|(parent, name)| {
             let caller = convert::caller(request);
-            self.vfs.make(&caller, parent, &name, what, mode & 0o7777)
+            sight.vfs.make(&caller, parent, &name, what, mode & 0o7777)
         });
         self.reply_entry(request, reply, "make", made);
     }
@@ -43,46 +45,23 @@ impl Shared {
         reply: ReplyCreate,
     ) {
         let caller = convert::caller(request);
-        match self.make_open(&caller, (parent, name), mode, flags) {
+        let sight = self.sight();
+        match sight.make_open(&caller, (parent, name), mode, flags) {
             Ok((made, file)) => {
                 let own = self.nodes.lock().own(made.ino);
                 let coming = self.coming(request, made.ino, own, file.is_writer());
-                let seat = self.seat_maker(&coming, &file);
-                self.reply_created(reply, &made, coming, file, seat);
+                let content = match file.is_writer() {
+                    true => Content::Line,
+                    false => Content::Version(file.content()),
+                };
+                let seat = self.nodes.seat_maker(&coming, sight.id, content, &file);
+                self.reply_created(reply, (sight.id, &made), coming, file, seat);
             }
             // Somebody else was faster: the kernel looks again and opens that file.
             Err(err) if err.errno() == libc::EEXIST && flags.0 & libc::O_EXCL == 0 => {
                 reply.error(Errno::ESTALE);
             }
             Err(err) => reply.error(errno("create", &err)),
-        }
-    }
-
-    fn make_open(
-        &self,
-        caller: &Caller,
-        (parent, name): (Ino, &Name),
-        mode: u32,
-        flags: OpenFlags,
-    ) -> Result<(Attributes, Arc<OpenFile>), FsError> {
-        if let Some(how) = convert::open_write(flags, caller) {
-            return self.vfs.create(caller, parent, name, mode, how);
-        }
-        let made = self.vfs.make(caller, parent, name, &MakeInode::File, mode)?;
-        let file = self.vfs.open_read(caller, made.ino)?;
-        Ok((made, file))
-    }
-
-    /// Seats whoever made a file. Nobody else knows its node yet, so that it fits.
-    fn seat_maker(&self, coming: &Coming, file: &Arc<OpenFile>) -> Option<Seat> {
-        let seating = if file.is_writer() {
-            self.nodes.seat(coming, Content::Line, None, None)
-        } else {
-            self.nodes.seat(coming, Content::Version(file.content()), Some(file), None)
-        };
-        match seating {
-            Some(Seating::Seated(seat)) => Some(seat),
-            _ => None,
         }
     }
 
@@ -95,44 +74,49 @@ impl Shared {
         handle: Option<&FileInUse>,
         reply: ReplyAttr,
     ) {
-        let ino = match self.ino(node) {
-            Ok(ino) => ino,
-            Err(errno) => return reply.error(errno),
+        let (ino, vfs) = match self.at(node) {
+            Ok(at) => at,
+            Err(err) => return reply.error(errno("setattr", &err)),
         };
         if change.size.is_some() && !handle.is_some_and(|handle| handle.file.is_writer()) {
             let (coming, kept) = self.arrive(self.coming(request, ino, node, true));
-            let (seat, caller) = (kept.map(|(seat, _)| seat), convert::caller(request));
+            let (was_moved_here, caller) = (kept.is_some(), convert::caller(request));
             let change = AttributeChange { file: None, ..*change };
             let resize =
-                move |shared: &Self| shared.resize_by_name(&caller, coming, seat, &change, reply);
-            return match seat {
-                Some(_) => resize(self),
-                None => self.when_settled(coming, Box::new(resize)),
+                move |shared: &Self| shared.resize_by_name(&caller, coming, kept, &change, reply);
+            return match was_moved_here {
+                true => resize(self),
+                false => self.when_settled(coming, Box::new(resize)),
             };
         }
-        let changed = self.vfs.set_attributes(&convert::caller(request), ino, change);
+        let vfs = handle.filter(|_| change.size.is_some()).map_or(vfs, |handle| handle.vfs());
+        let changed = vfs.set_attributes(&convert::caller(request), ino, change);
         if let Some(handle) = handle.filter(|_| change.size.is_some()) {
             self.wrote(handle, 0, 0);
         }
         let shown = changed.and_then(|changed| self.shown_at(ino, node, changed));
-        self.reply_changed(reply, ino, node, shown);
+        self.reply_changed(reply, (ino, &vfs), node, shown);
     }
 
-    /// Answers with the attributes of a node, once its siblings show no older ones.
+    /// Answers with the attributes of a node in a filesystem, once its siblings show no older ones.
+    ///
+    /// The kernel believes this answer although it was told meanwhile that attributes are out of
+    /// date: after a switch they do not hold.
     fn reply_changed(
         &self,
         reply: ReplyAttr,
-        ino: Ino,
+        (ino, vfs): (Ino, &Arc<Vfs>),
         node: NodeId,
         shown: Result<Attributes, FsError>,
     ) {
         match shown {
             Ok(shown) => {
-                let hold = self.attributes_hold(ino, node);
+                let is_shown = Arc::ptr_eq(vfs, &self.sight().vfs);
+                let hold = if is_shown { self.attributes_hold(ino, node) } else { Duration::ZERO };
                 let shown = convert::attributes(&shown, ino.0);
                 self.attributes_changed(ino, node, move || reply.attr(&hold, &shown));
             }
-            Err(err) => reply.error(errno("setattr", &err)),
+            Err(err) => reply.error(convert::errno_at_node("setattr", &err)),
         }
     }
 
@@ -141,19 +125,19 @@ impl Shared {
         &self,
         caller: &Caller,
         coming: Coming,
-        kept: Option<Seat>,
+        kept: Option<Kept>,
         change: &AttributeChange<'_>,
         reply: ReplyAttr,
     ) {
         let (ino, node) = (coming.ino, coming.node);
-        let seat = match kept.map_or_else(|| self.seat_writer(coming), |seat| Ok(Some(seat))) {
-            Ok(seat) => seat,
+        let (seat, sight, vfs) = match self.seat_writer(coming, kept) {
+            Ok(seated) => seated,
             Err(refusal) => return reply.error(refusal.errno("setattr")),
         };
-        let changed = self.vfs.set_attributes(caller, ino, change);
+        let changed = vfs.set_attributes(caller, ino, change);
         let line = seat.map(|_| (node, 0));
-        let published = changed.is_ok().then(|| self.vfs.published(ino).ok()).flatten();
-        let notice = published.and_then(|key| self.notice(ino, key, line));
+        let published = changed.is_ok().then(|| vfs.published(ino).ok()).flatten();
+        let notice = published.and_then(|key| self.notice((sight, &vfs), ino, key, line));
         if seat.is_some() {
             self.nodes.lock().bypassed(ino, node);
         }
@@ -162,10 +146,10 @@ impl Shared {
         match notice {
             Some(notice) => {
                 let shared = self.me.upgrade().expect("a mount that serves is alive");
-                let then = move || shared.reply_changed(reply, ino, node, shown);
+                let then = move || shared.reply_changed(reply, (ino, &vfs), node, shown);
                 self.notices.send_then(notice, Box::new(then));
             }
-            None => self.reply_changed(reply, ino, node, shown),
+            None => self.reply_changed(reply, (ino, &vfs), node, shown),
         }
     }
 
@@ -199,7 +183,7 @@ impl Shared {
         if !self.nodes.lock().are_divided() {
             return None;
         }
-        self.vfs.lookup(caller, parent, name).ok().map(|found| found.ino)
+        self.sight().vfs.lookup(caller, parent, name).ok().map(|found| found.ino)
     }
 
     /// Answers that names changed, by which `divided` may have lost one.
@@ -219,5 +203,22 @@ impl Shared {
             }
             Err(err) => reply.error(errno(operation, &err)),
         }
+    }
+}
+
+impl Sight {
+    fn make_open(
+        &self,
+        caller: &Caller,
+        (parent, name): (Ino, &Name),
+        mode: u32,
+        flags: OpenFlags,
+    ) -> Result<(Attributes, Arc<OpenFile>), FsError> {
+        if let Some(how) = convert::open_write(flags, caller) {
+            return self.vfs.create(caller, parent, name, mode, how);
+        }
+        let made = self.vfs.make(caller, parent, name, &MakeInode::File, mode)?;
+        let file = self.vfs.open_read(caller, made.ino)?;
+        Ok((made, file))
     }
 }

@@ -7,7 +7,7 @@ use fuser::{
     ReplyXattr, Request,
 };
 use tesfs_blobs::Allocate;
-use tesfs_pathtree::{Chain, Name};
+use tesfs_pathtree::{Chain, Name, tree::TreeError};
 use tracing::{Level, debug, error};
 
 use super::nodes::{NodeId, Thread};
@@ -34,6 +34,18 @@ pub(super) const COPY_BYTES_MAX: u64 = 0xffff_f000;
 pub(super) fn errno(operation: &'static str, err: &FsError) -> Errno {
     log(operation, err);
     Errno::from_i32(err.errno())
+}
+
+/// The same for what was asked for by its node. What is not there any more may have gone with a
+/// switch, and something else may be at its name: the kernel looks the path up once more.
+pub(super) fn errno_at_node(operation: &'static str, err: &FsError) -> Errno {
+    match err {
+        FsError::Tree(TreeError::InodeGone(_)) => {
+            log(operation, err);
+            Errno::ESTALE
+        }
+        _ => errno(operation, err),
+    }
 }
 
 /// Logs a failed operation, once and with all its causes.

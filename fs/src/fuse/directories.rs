@@ -10,14 +10,19 @@ use tesfs_pathtree::Ino;
 
 use super::{
     convert::{self, errno},
+    nodes::SightId,
     shared::Shared,
     shown::{GENERATION, LASTING},
+    sight::Sight,
 };
-use crate::{Attributes, Caller, DirectoryEntry, FileKind, FsError};
+use crate::{Attributes, Caller, DirectoryEntry, FileKind, FsError, Vfs};
 
 /// One open directory.
 pub(super) struct OpenDirectory {
     ino: Ino,
+    /// What it was opened in. A listing that began there goes on there; one that begins is of what
+    /// is shown then.
+    opened_in: (SightId, Arc<Vfs>),
     /// What it lists, taken when the listing begins, and again when it begins again.
     listing: Mutex<Option<Arc<Listing>>>,
 }
@@ -25,14 +30,23 @@ pub(super) struct OpenDirectory {
 /// The entries of a directory at one moment, by their edges.
 ///
 /// Offsets are made of the numbers of edges, not of positions: a handle may have read the beginning
-/// from the kernel's cache, which another handle filled from an older listing.
+/// from the kernel's cache, which another handle filled from an older listing. They are of one sight
+/// as well: the kernel puts what follows an offset behind what any handle read up to it, and what it
+/// keeps is not to be of two sights.
 struct Listing {
+    sight: SightId,
+    vfs: Arc<Vfs>,
     parent: Ino,
     entries: Vec<DirectoryEntry>,
 }
 
 /// Offset behind the last of `.` and `..`; edges follow.
 const DOTS: u64 = 2;
+
+/// Where in an offset its sight is: above the edge, and below the sign.
+const SIGHT_SHIFT: u32 = 48;
+const SIGHTS: u32 = 1 << (63 - SIGHT_SHIFT);
+const EDGE_MAX: u64 = (1 << SIGHT_SHIFT) - 1;
 
 /// One entry of a listing.
 enum Listed<'a> {
@@ -41,45 +55,70 @@ enum Listed<'a> {
 }
 
 impl OpenDirectory {
-    pub(super) fn new(ino: Ino) -> Self {
-        Self { ino, listing: Mutex::new(None) }
+    pub(super) fn new(ino: Ino, sight: &Sight) -> Self {
+        let opened_in = (sight.id, Arc::clone(&sight.vfs));
+        Self { ino, opened_in, listing: Mutex::new(None) }
     }
 }
 
 impl Listing {
-    fn new(parent: Ino, mut entries: Vec<DirectoryEntry>) -> Self {
+    fn new((sight, vfs): (SightId, &Arc<Vfs>), ino: Ino) -> Result<Self, FsError> {
+        let (parent, mut entries) = (vfs.parent(ino)?, vfs.list(ino)?);
         entries.sort_unstable_by_key(|entry| entry.edge);
-        Self { parent, entries }
+        Ok(Self { sight, vfs: Arc::clone(vfs), parent, entries })
     }
 
     /// Returns the entries from `offset` on, each with the offset of the next.
     fn from(&self, ino: Ino, offset: u64) -> impl Iterator<Item = (u64, Listed<'_>)> {
-        let dots = [(1, Listed::Dot(".", ino)), (DOTS, Listed::Dot("..", self.parent))];
-        let offset_of = |entry: &DirectoryEntry| entry.edge.saturating_add(DOTS + 1);
-        let begin = self.entries.partition_point(|entry| offset_of(entry) <= offset);
-        let dots = dots.into_iter().filter(move |(next, _)| *next > offset);
-        dots.chain(
-            self.entries[begin..].iter().map(move |entry| (offset_of(entry), Listed::Entry(entry))),
-        )
+        let dots = [Listed::Dot(".", ino), Listed::Dot("..", self.parent)];
+        from(self.sight, dots, &self.entries, offset)
     }
 }
 
+/// Returns what a listing has from `offset` on, each with the offset of the next.
+fn from<'a>(
+    sight: SightId,
+    dots: [Listed<'a>; 2],
+    entries: &'a [DirectoryEntry],
+    offset: u64,
+) -> impl Iterator<Item = (u64, Listed<'a>)> {
+    let (of_sight, offset) = (tag(sight), offset & EDGE_MAX);
+    let offset_of = |entry: &DirectoryEntry| entry.edge.saturating_add(DOTS + 1).min(EDGE_MAX);
+    let begin = entries.partition_point(|entry| offset_of(entry) <= offset);
+    let dots = (1..).zip(dots).filter(move |(next, _)| *next > offset);
+    let entries =
+        entries[begin..].iter().map(move |entry| (offset_of(entry), Listed::Entry(entry)));
+    dots.chain(entries).map(move |(next, listed)| (of_sight | next, listed))
+}
+
+/// Returns what the offsets of a sight have in common.
+fn tag(sight: SightId) -> u64 {
+    u64::from(sight.0 % SIGHTS) << SIGHT_SHIFT
+}
+
 impl Shared {
-    fn listing(&self, directory: &OpenDirectory, offset: u64) -> Result<Arc<Listing>, FsError> {
+    fn listing(
+        &self,
+        sight: &Sight,
+        directory: &OpenDirectory,
+        offset: u64,
+    ) -> Result<Arc<Listing>, FsError> {
         let mut kept = directory.listing.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(listing), true) = (&*kept, offset > 0) {
             return Ok(Arc::clone(listing));
         }
-        let parent = self.vfs.parent(directory.ino)?;
-        let entries = self.vfs.list(directory.ino)?;
-        let listing = Arc::new(Listing::new(parent, entries));
+        let (opened_in, vfs) = &directory.opened_in;
+        let goes_on = offset > 0 && offset & !EDGE_MAX == tag(*opened_in);
+        let of = if goes_on { (*opened_in, vfs) } else { (sight.id, &sight.vfs) };
+        let listing = Arc::new(Listing::new(of, directory.ino)?);
         *kept = Some(Arc::clone(&listing));
         Ok(listing)
     }
 
     /// Answers with names from `offset` on.
     pub(super) fn list(&self, directory: &OpenDirectory, offset: u64, mut reply: ReplyDirectory) {
-        let listing = match self.listing(directory, offset) {
+        let sight = self.sight();
+        let listing = match self.listing(&sight, directory, offset) {
             Ok(listing) => listing,
             Err(err) => return reply.error(errno("readdir", &err)),
         };
@@ -112,7 +151,8 @@ impl Shared {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let listing = match self.listing(directory, offset) {
+        let sight = self.sight();
+        let listing = match self.listing(&sight, directory, offset) {
             Ok(listing) => listing,
             Err(err) => return reply.error(errno("readdirplus", &err)),
         };
@@ -123,15 +163,15 @@ impl Shared {
                     reply.add(INodeNo(ino.0), next, name, &LASTING, &shown, GENERATION)
                 }
                 Listed::Entry(entry) => {
-                    let Some((found, hold, shown)) = self.listed(caller, directory.ino, entry)
-                    else {
-                        continue;
-                    };
+                    let now = self.listed(&sight, caller, directory.ino, entry);
+                    let is_gone = now.is_none() && listing.sight != sight.id;
+                    let now = now.or_else(|| is_gone.then(|| self.only_listed(&listing, entry))?);
+                    let Some((found, hold, shown)) = now else { continue };
                     let name = entry.name.as_os_str();
                     let is_full = reply.add(shown.ino, next, name, &hold, &shown, GENERATION);
                     if !is_full {
                         // The kernel takes it for looked up.
-                        self.vfs.remember(found);
+                        sight.vfs.remember(found);
                     }
                     is_full
                 }
@@ -146,15 +186,29 @@ impl Shared {
     /// Returns what a name of a listing leads to now; `None` if it is gone.
     fn listed(
         &self,
+        sight: &Sight,
         caller: &Caller,
         parent: Ino,
         entry: &DirectoryEntry,
     ) -> Option<(Ino, Duration, FileAttr)> {
-        let found = self.vfs.lookup(caller, parent, &entry.name).ok()?;
+        let found = sight.vfs.lookup(caller, parent, &entry.name).ok()?;
         let lead = self.nodes.lock().listed(found.ino);
         let (entry_holds, attributes_hold, shown) = self.led(&lead, &found).ok()?;
         let hold = entry_holds.min(attributes_hold).min(self.hold_in(parent));
         Some((found.ino, hold, shown))
+    }
+
+    /// Returns what a name led to that is not in what is shown now, for a listing that began before:
+    /// the kernel keeps nothing of it.
+    fn only_listed(
+        &self,
+        listing: &Listing,
+        entry: &DirectoryEntry,
+    ) -> Option<(Ino, Duration, FileAttr)> {
+        let node = self.nodes.lock().own(entry.ino);
+        let now = self.attributes_at(entry.ino, node);
+        let shown = now.or_else(|_| listing.vfs.attributes(entry.ino)).ok()?;
+        Some((entry.ino, Duration::ZERO, convert::attributes(&shown, node.0)))
     }
 }
 
@@ -183,12 +237,17 @@ mod tests {
 
     use super::*;
 
-    fn names(listing: &Listing, offset: u64) -> Vec<(u64, String)> {
+    fn names(entries: &[DirectoryEntry], offset: u64) -> Vec<(u64, String)> {
+        named(SightId::FIRST, entries, offset)
+    }
+
+    fn named(sight: SightId, entries: &[DirectoryEntry], offset: u64) -> Vec<(u64, String)> {
         let named = |(next, listed): (u64, Listed<'_>)| match listed {
             Listed::Dot(name, _) => (next, name.to_owned()),
             Listed::Entry(entry) => (next, entry.name.to_string()),
         };
-        listing.from(Ino(5), offset).map(named).collect()
+        let dots = [Listed::Dot(".", Ino(5)), Listed::Dot("..", Ino(1))];
+        from(sight, dots, entries, offset).map(named).collect()
     }
 
     fn entry((edge, name): (u64, &str)) -> DirectoryEntry {
@@ -198,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_listing_continues_where_it_stopped() {
-        let listing = Listing::new(Ino(1), vec![entry((8, "a")), entry((0, "b"))]);
+        let listing = [entry((0, "b")), entry((8, "a"))];
         let all =
             [(1, "."), (2, ".."), (3, "b"), (11, "a")].map(|(at, name)| (at, name.to_owned()));
         assert_eq!(names(&listing, 0), all);
@@ -210,11 +269,28 @@ mod tests {
     #[test]
     fn a_listing_that_began_in_an_older_one_goes_on_behind_what_was_seen() {
         let all = [(4, "a"), (5, "b"), (6, "c"), (7, "d")];
-        let older = Listing::new(Ino(1), all.map(entry).into());
+        let older = all.map(entry);
         let (next, seen) = names(&older, 0)[3].clone();
         assert_eq!(seen, "b");
-        let newer = Listing::new(Ino(1), vec![entry((7, "renamed")), entry((6, "c"))]);
+        let newer = [entry((6, "c")), entry((7, "renamed"))];
         let left: Vec<String> = names(&newer, next).into_iter().map(|(_, name)| name).collect();
         assert_eq!(left, ["c", "renamed"]);
+    }
+
+    #[test]
+    fn no_offset_is_of_two_sights_and_each_goes_on_where_it_stopped() {
+        let listing = [entry((0, "b")), entry((8, "a"))];
+        let sights = [SightId::FIRST, SightId(1), SightId(SIGHTS - 1)];
+        let offsets = sights.map(|sight| named(sight, &listing, 0));
+        for (sight, all) in sights.into_iter().zip(&offsets) {
+            for (stop, (next, _)) in all.iter().enumerate() {
+                assert_eq!(named(sight, &listing, *next), all[stop + 1..]);
+                assert!(i64::try_from(*next).is_ok(), "an offset is a positive number");
+            }
+        }
+        let mut all: Vec<u64> = offsets.iter().flatten().map(|(next, _)| *next).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 3 * 4);
     }
 }

@@ -24,6 +24,8 @@ mod open;
 mod passthrough;
 mod shared;
 mod shown;
+mod sight;
+mod switch;
 mod table;
 
 pub use self::{

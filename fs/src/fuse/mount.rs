@@ -23,12 +23,13 @@ use super::{
     later::{self, Later},
     mount_point::{self, MountError, MountPoint},
     nodes::Sharing,
-    notify::{self, Notice},
+    notify::{self, Notice, Resolve},
     passthrough::Ways,
     shared::Shared,
+    sight::Sights,
     table::NodeTable,
 };
-use crate::{Touched, Vfs};
+use crate::{FsError, Touched, Vfs};
 
 /// What the kernel reads ahead. Its default for FUSE is 128 KiB, which keeps a disk waiting for
 /// one request after the other.
@@ -140,9 +141,11 @@ impl Mount {
             && may_pass_through();
         let (notices, outbox) = notify::notices();
         let aside = Aside::start().map_err(failed("starting threads for"))?;
+        let (sights, in_use) = Sights::new(vfs);
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
-            vfs: Arc::clone(vfs),
+            sights,
+            switching: Mutex::new(Some(in_use)),
             nodes: NodeTable::new(vfs.root(), sharing),
             ways: Ways::new(passthrough),
             files: Handles::new(),
@@ -155,9 +158,9 @@ impl Mount {
         let session = Session::new(adapter, &point.dir, &config(options))
             .map_err(|err| refused(&point.dir, err))?;
         outbox
-            .start(session.notifier(), resolver(&shared))
+            .start(&session.notifier(), resolver(&shared))
             .map_err(failed("starting threads for"))?;
-        observe(vfs, &shared);
+        shared.observe(&shared.sight());
         later::start(&shared).map_err(failed("starting threads for"))?;
         let end = Arc::new(End::default());
         serve(session, Arc::clone(&shared), Arc::clone(&end))
@@ -176,6 +179,21 @@ impl Mount {
     /// Returns how it works.
     pub fn mode(&self) -> Mode {
         if self.shared.ways.is_allowed() { Mode::Passthrough } else { Mode::Cached }
+    }
+
+    /// Shows another filesystem of the same bucket from now on; open handles stay in the one they
+    /// were opened in. When it returns, whatever is looked at is what `to` has.
+    ///
+    /// # Errors
+    ///
+    /// The database failed: before anything was changed, or while the kernel was told of it.
+    pub fn switch(&self, to: &Arc<Vfs>) -> Result<(), FsError> {
+        self.shared.switch(to)
+    }
+
+    /// Returns how many files are open, in what is shown and in what was shown before.
+    pub fn open_files(&self) -> usize {
+        self.shared.sights.all().iter().map(|vfs| vfs.open_files()).sum()
     }
 
     /// Says whether a killed process's mount was taken away from the directory first.
@@ -368,26 +386,24 @@ fn raise_readahead(dir: &Path) {
     }
 }
 
-/// Passes on what changes without the kernel's doing.
-fn observe(vfs: &Arc<Vfs>, shared: &Arc<Shared>) {
-    let notices = shared.notices.clone();
-    vfs.observe(Box::new(move |touched| notices.send(Notice::Touched(touched.clone()))));
-}
-
 /// Finds out what the kernel must hear of such a change.
-fn resolver(shared: &Arc<Shared>) -> notify::Resolve {
+fn resolver(shared: &Arc<Shared>) -> Resolve {
     // The thread that sends must not keep alive what hands in to it.
     let shared: Weak<Shared> = Arc::downgrade(shared);
-    Box::new(move |touched| {
+    Box::new(move |sight, touched| {
         let Some(shared) = shared.upgrade() else { return Vec::new() };
         match touched {
+            // No name leads into what is not shown.
+            Touched::Entry { .. } if shared.sight().id != sight => Vec::new(),
             Touched::Entry { parent, name } => {
                 vec![Notice::Names(shared.names_at(vec![(*parent, name.clone())]))]
             }
             Touched::Inode(ino) => {
                 let mut notices = Vec::new();
-                if let Ok(key) = shared.vfs.published(*ino) {
-                    notices.extend(shared.notice(*ino, key, None));
+                if let Some(vfs) = shared.sights.find(sight)
+                    && let Ok(key) = vfs.published(*ino)
+                {
+                    notices.extend(shared.notice((sight, &vfs), *ino, key, None));
                 }
                 notices.push(Notice::Attributes(shared.nodes.lock().all(*ino)));
                 notices

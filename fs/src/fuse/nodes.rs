@@ -11,6 +11,10 @@
 //! to a backing file (see [`passthrough`](super::passthrough)), so that a bound node is never free
 //! and stands for the content it is bound to, or for nothing any more.
 //!
+//! A mount shows one *sight* at a time: a branch, or what was. Handles stay in the sight they were
+//! opened in, and the nodes they are at with them, so that after a switch the names of whatever is
+//! open lead to other nodes.
+//!
 //! Nearly always an inode has one node, whose number is the inode's, and nothing is kept here.
 //!
 //! A pure data structure: no lock, no clock, no kernel. Its owner keeps it behind a mutex.
@@ -25,6 +29,8 @@ use tesfs_pathtree::Ino;
 use self::family::{Cache, Family, Node, Stage, Taken};
 
 mod family;
+#[cfg(test)]
+mod switch_tests;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +72,15 @@ impl NodeId {
     pub(crate) const ROOT: Self = Self(1);
 }
 
+/// One of the filesystems that a mount shows, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SightId(pub(crate) u32);
+
+impl SightId {
+    /// What the mount shows first.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 /// The thread a request came from; 0 is one that we cannot tell from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Thread(pub(crate) u32);
@@ -98,6 +113,8 @@ pub(crate) struct Ask {
     pub(crate) thread: Thread,
     pub(crate) ino: Ino,
     pub(crate) node: NodeId,
+    /// What it opens the inode in.
+    pub(crate) sight: SightId,
     /// It was moved once and did not follow, as an open of `/proc/self/fd/N` does not; moving it
     /// again would fail it.
     pub(crate) strayed: bool,
@@ -171,6 +188,8 @@ struct Move {
 pub(crate) struct Nodes<K, F> {
     root: Ino,
     sharing: Sharing,
+    /// What is shown: where names lead is of this one.
+    sight: SightId,
     families: HashMap<Ino, Family<K, F>>,
     fresh: HashMap<NodeId, Ino>,
     moves: HashMap<Thread, Move>,
@@ -188,6 +207,7 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         Self {
             root,
             sharing,
+            sight: SightId::FIRST,
             families: HashMap::new(),
             fresh: HashMap::new(),
             moves: HashMap::new(),
@@ -197,6 +217,45 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
             families_max: REMEMBERED_MAX,
             abandoned: Vec::new(),
         }
+    }
+
+    /// Returns what is shown.
+    pub(crate) fn sight(&self) -> SightId {
+        self.sight
+    }
+
+    /// Shows `to` from now on, and returns the inodes whose names lead to another node since.
+    ///
+    /// Where anything is open of what was shown so far, the node is left to it.
+    pub(crate) fn switch(&mut self, to: SightId) -> Vec<Ino> {
+        for (_, moved) in std::mem::take(&mut self.moves) {
+            self.abandon(&moved);
+        }
+        // Whoever pinned a version looks again: it may be another one now.
+        self.publishes += 1;
+        let from = std::mem::replace(&mut self.sight, to);
+        let mut led_away = Vec::new();
+        for (ino, family) in &mut self.families {
+            let led = family.line(from).unwrap_or(family.home);
+            let home = family.line(to).or_else(|| family.free()).unwrap_or_else(|| {
+                let id = NodeId(self.next_fresh);
+                self.next_fresh += 1;
+                self.fresh.insert(id, *ino);
+                family.add(id);
+                id
+            });
+            family.home = home;
+            if led != home {
+                led_away.push(*ino);
+            }
+        }
+        led_away
+    }
+
+    /// Returns the sight that whoever has an inode open at `node` is in; `None` if nobody has.
+    pub(crate) fn occupied_by(&self, ino: Ino, node: NodeId) -> Option<SightId> {
+        let found = self.families.get(&ino)?.node(node)?;
+        (!found.is_free()).then_some(found.sight)
     }
 
     /// Returns an inode's own node: the one with its number.
@@ -223,8 +282,9 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         let moved = self.moves.get(&thread).filter(|to| to.ino == ino && !to.is_over(now));
         let moved_to = moved.map(|to| to.to);
         let Some(family) = self.families.get_mut(&ino) else { return self.trivial_lead(ino) };
-        let id = moved_to.or(family.line).unwrap_or(family.home);
-        let is_lasting = id == family.home && family.line.is_none_or(|line| line == id);
+        let line = family.line(self.sight);
+        let id = moved_to.or(line).unwrap_or(family.home);
+        let is_lasting = id == family.home && line.is_none_or(|line| line == id);
         let Some(node) = family.node_mut(id) else { return self.trivial_lead(ino) };
         node.lookups += u64::from(id.is_fresh());
         Lead { node: id, is_lasting, pinned: node.pinned() }
@@ -235,7 +295,8 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
     pub(crate) fn listed(&self, ino: Ino) -> Lead<F> {
         let Some(family) = self.families.get(&ino) else { return self.trivial_lead(ino) };
         let own = family.own();
-        let is_lasting = family.home == own.id && family.line.is_none_or(|line| line == own.id);
+        let line = family.line(self.sight);
+        let is_lasting = family.home == own.id && line.is_none_or(|line| line == own.id);
         Lead { node: own.id, is_lasting, pinned: own.pinned() }
     }
 
@@ -244,14 +305,15 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         self.families.get(&ino)?.node(node)?.pinned()
     }
 
-    /// Says whether a node stands for the line of its inode.
+    /// Says whether a node stands for a line of its inode.
     pub(crate) fn is_line(&self, ino: Ino, node: NodeId) -> bool {
-        self.line(ino) == Some(node)
+        let found = self.families.get(&ino).and_then(|all| all.node(node));
+        found.is_some_and(|found| found.stands_for(found.sight, Content::Line))
     }
 
-    /// Returns the node of the line of an inode, if it has writers.
-    pub(crate) fn line(&self, ino: Ino) -> Option<NodeId> {
-        self.families.get(&ino)?.line
+    /// Returns the node of the line of an inode in a sight, if it has writers.
+    pub(crate) fn line(&self, ino: Ino, sight: SightId) -> Option<NodeId> {
+        self.families.get(&ino)?.line(sight)
     }
 
     /// Says whether no handle is at a node.
@@ -311,20 +373,23 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         let content = if self.sharing == Sharing::Live { Content::Line } else { content };
         let seat = Seat(self.next_seat);
         let family = self.family(ask.ino);
-        let here = family.fits(ask.node, content);
+        let here = family.fits(ask.node, ask.sight, content);
         let to = if here {
             ask.node
         } else if ask.strayed || ask.thread == Thread(0) {
             if let Some(node) = family.node_mut(ask.node) {
+                if node.is_free() {
+                    node.sight = ask.sight;
+                }
                 node.strays += 1;
             }
             return Seating::Stray;
         } else {
-            self.node_for(ask.ino, content)
+            self.node_for(ask.ino, ask.sight, content)
         };
         self.next_seat += 1;
         let taken = Taken { seat, file, here, stage: Stage::Open };
-        self.family(ask.ino).take(to, content, taken);
+        self.family(ask.ino).take(to, ask.sight, content, taken);
         if here {
             return Seating::Seated(seat);
         }
@@ -408,13 +473,21 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
     /// Notes that `key` is published, `line` being the node it was written at after `writes`
     /// writes, and says what the kernel must hear.
     ///
-    /// Names that lead to a node of older readers move away from it.
-    pub(crate) fn published(&mut self, ino: Ino, key: K, line: Option<(NodeId, u64)>) -> Notice {
+    /// Names that lead to a node of older readers move away from it. Of what is published in a sight
+    /// that is not shown no name is to hear.
+    pub(crate) fn published(
+        &mut self,
+        ino: Ino,
+        sight: SightId,
+        key: K,
+        line: Option<(NodeId, u64)>,
+    ) -> Notice {
         self.publishes += 1;
+        let is_shown = sight == self.sight;
         let Some(family) = self.families.get_mut(&ino) else {
             return match line {
-                Some(_) => Notice::Nothing,
-                None => Notice::Node(self.own(ino)),
+                None if is_shown => Notice::Node(self.own(ino)),
+                _ => Notice::Nothing,
             };
         };
         if let Some((id, writes)) = line
@@ -423,7 +496,7 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
             node.exact = Some((key, writes));
         }
         let home = family.home;
-        if line.is_some_and(|(id, _)| id == home) {
+        if !is_shown || line.is_some_and(|(id, _)| id == home) {
             return Notice::Nothing;
         }
         let is_old = |node: &Node<K, F>| !node.is_vacant() && node.content != Content::Version(key);
@@ -435,7 +508,7 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
         }
         let to = match line {
             Some((id, _)) => id,
-            None => self.node_for(ino, Content::Version(key)),
+            None => self.node_for(ino, sight, Content::Version(key)),
         };
         self.family(ino).home = to;
         Notice::Names
@@ -513,8 +586,8 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
     }
 
     /// Returns the node where a handle on `content` should sit, a fresh one if there is none.
-    fn node_for(&mut self, ino: Ino, content: Content<K>) -> NodeId {
-        if let Some(found) = self.family(ino).find(content) {
+    fn node_for(&mut self, ino: Ino, sight: SightId, content: Content<K>) -> NodeId {
+        if let Some(found) = self.family(ino).find(sight, content) {
             return found;
         }
         let id = NodeId(self.next_fresh);

@@ -1,11 +1,17 @@
 //! Tells the kernel what it must no longer believe.
 //!
 //! The kernel takes a directory's lock to drop a name, and whoever holds that lock may be waiting
-//! for an answer of ours: so notices are sent by a thread that holds no request.
+//! for an answer of ours: so notices are sent by threads that hold no request. One of them sends what
+//! takes such a lock. An answer that whoever holds it waits for may itself have to wait until
+//! attributes were dropped: so those are dropped by the other one, which waits for no lock.
 
 use std::{
+    ffi::OsStr,
     io,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread,
 };
 
@@ -13,7 +19,10 @@ use fuser::Notifier;
 use tesfs_pathtree::Name;
 use tracing::{debug, error};
 
-use super::{convert::inode_number, nodes::NodeId};
+use super::{
+    convert::inode_number,
+    nodes::{NodeId, SightId},
+};
 use crate::Touched;
 
 /// Notices that may wait. Each one that is waited for belongs to a process in close(2); when there
@@ -30,8 +39,37 @@ pub(super) enum Notice {
     Node(NodeId),
     /// Cached bytes of a node are out of date.
     Bytes { node: NodeId, offset: u64, len: u64 },
-    /// Something changed without the kernel's doing; what that means is found out on the thread.
-    Touched(Touched),
+    /// Something changed in a filesystem without the kernel's doing; what that means is found out
+    /// on the thread.
+    Touched(SightId, Touched),
+    /// Another filesystem is shown.
+    Stale(Stale),
+}
+
+/// What the kernel must not believe any more after a switch.
+pub(super) struct Stale {
+    /// Names that lead elsewhere.
+    pub(super) names: Vec<(NodeId, Name)>,
+    /// Directories that may list other names, or whose names may have other attributes.
+    pub(super) directories: Vec<NodeId>,
+    /// Nodes that may have other attributes.
+    pub(super) attributes: Vec<NodeId>,
+}
+
+impl Stale {
+    fn send(&self, notifier: &Notifier) -> io::Result<()> {
+        for (parent, name) in &self.names {
+            notifier.inval_entry(inode_number(*parent), name.as_os_str())?;
+        }
+        for directory in &self.directories {
+            let directory = inode_number(*directory);
+            // Nothing has this name: the kernel only takes the directory's lock, so that every
+            // lookup and listing that is under way there has ended before the rest is dropped.
+            notifier.inval_entry(directory, OsStr::new("."))?;
+            notifier.inval_inode(directory, 0, 0)?;
+        }
+        self.attributes.iter().try_for_each(|node| notifier.inval_inode(inode_number(*node), -1, 0))
+    }
 }
 
 /// What is done once a notice was sent: an answer that had to wait for it.
@@ -41,23 +79,27 @@ pub(super) type Then = Box<dyn FnOnce() + Send>;
 type Message = (Notice, Option<Then>);
 
 /// Turns something that changed behind the kernel's back into notices.
-pub(super) type Resolve = Box<dyn Fn(&Touched) -> Vec<Notice> + Send>;
+pub(super) type Resolve = Box<dyn Fn(SightId, &Touched) -> Vec<Notice> + Send + Sync>;
 
 /// Where notices are handed in.
 #[derive(Clone)]
 pub(super) struct Notices {
-    sender: SyncSender<Message>,
+    /// Those of attributes alone, which take no lock of the kernel that a request holds.
+    attributes: SyncSender<Message>,
+    others: SyncSender<Message>,
 }
 
-/// The other end, before there is a session to send through.
+/// The other ends, before there is a session to send through.
 pub(super) struct Outbox {
-    receiver: Receiver<Message>,
+    attributes: Receiver<Message>,
+    others: Receiver<Message>,
 }
 
 /// Returns both ends.
 pub(super) fn notices() -> (Notices, Outbox) {
-    let (sender, receiver) = sync_channel(WAITING_MAX);
-    (Notices { sender }, Outbox { receiver })
+    let (attributes, to_attributes) = sync_channel(WAITING_MAX);
+    let (others, to_others) = sync_channel(WAITING_MAX);
+    (Notices { attributes, others }, Outbox { attributes: to_attributes, others: to_others })
 }
 
 impl Notices {
@@ -72,10 +114,14 @@ impl Notices {
     }
 
     fn hand_in(&self, message: Message) {
-        match self.sender.try_send(message) {
+        let queue = match message.0 {
+            Notice::Attributes(_) => &self.attributes,
+            _ => &self.others,
+        };
+        match queue.try_send(message) {
             Ok(()) => {}
             Err(TrySendError::Full(message)) => {
-                let sender = self.sender.clone();
+                let sender = queue.clone();
                 let spawned = thread::Builder::new().name("fuse-notices".into()).spawn(move || {
                     // It fails only when the mount has ended, and with it all that waits.
                     drop(sender.send(message));
@@ -95,21 +141,26 @@ impl Notices {
 }
 
 impl Outbox {
-    /// Starts the thread that sends, until all [`Notices`] are dropped.
+    /// Starts the threads that send, until all [`Notices`] are dropped.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub(super) fn start(self, notifier: Notifier, resolve: Resolve) -> io::Result<()> {
-        let run = move || {
-            for (notice, then) in self.receiver {
-                send(&notifier, &resolve, &notice);
-                if let Some(then) = then {
-                    then();
+    pub(super) fn start(self, notifier: &Notifier, resolve: Resolve) -> io::Result<()> {
+        let resolve = Arc::new(resolve);
+        for (name, receiver) in [("fuse-attrs", self.attributes), ("fuse-notify", self.others)] {
+            let (notifier, resolve) = (notifier.clone(), Arc::clone(&resolve));
+            let run = move || {
+                for (notice, then) in receiver {
+                    send(&notifier, &resolve, &notice);
+                    if let Some(then) = then {
+                        then();
+                    }
                 }
-            }
-        };
-        thread::Builder::new().name("fuse-notify".into()).spawn(run).map(drop)
+            };
+            drop(thread::Builder::new().name(name.into()).spawn(run)?);
+        }
+        Ok(())
     }
 }
 
@@ -130,8 +181,9 @@ fn send(notifier: &Notifier, resolve: &Resolve, notice: &Notice) {
             let (offset, len) = (offset.cast_signed(), len.cast_signed());
             notifier.inval_inode(inode_number(*node), offset, len)
         }
-        Notice::Touched(touched) => {
-            resolve(touched).iter().for_each(|notice| send(notifier, resolve, notice));
+        Notice::Stale(stale) => stale.send(notifier),
+        Notice::Touched(sight, touched) => {
+            resolve(*sight, touched).iter().for_each(|notice| send(notifier, resolve, notice));
             Ok(())
         }
     };

@@ -18,14 +18,14 @@ use tracing::{error, warn};
 
 use super::{
     convert, lease,
-    nodes::{Arrival, Content, Flush, NodeId, Notice, Seat, Seating, Thread},
+    nodes::{Arrival, Content, Flush, NodeId, Notice, Seat, Seating, SightId, Thread},
     notify,
     passthrough::Way,
     shared::Shared,
     shown::{GENERATION, LASTING},
     table::Coming,
 };
-use crate::{Attributes, Caller, ContentKey, FsError, OpenFile, OpenWrite, Published};
+use crate::{Attributes, Caller, ContentKey, FsError, OpenFile, OpenWrite, Published, Vfs};
 
 /// How often a reader's open pins anew because something was published meanwhile. Whatever it
 /// pinned then was current after the open began, which is all it may ask for.
@@ -36,6 +36,8 @@ pub(super) struct FileInUse {
     pub(super) file: Arc<OpenFile>,
     pub(super) ino: Ino,
     pub(super) node: NodeId,
+    /// What it was opened in.
+    sight: SightId,
     opener: Thread,
     /// None for a handle that reads and writes past its node.
     pub(super) seat: Option<Seat>,
@@ -49,10 +51,25 @@ impl FileInUse {
     pub(super) fn stores(&self) -> bool {
         self.seat.is_some() && self.file.is_writer()
     }
+
+    /// Returns the filesystem it was opened in.
+    pub(super) fn vfs(&self) -> Arc<Vfs> {
+        Arc::clone(&self.file.vfs)
+    }
 }
 
-/// The seat that was kept for a moved open, and the file that it was pinned to.
-pub(super) type Kept = (Seat, Option<Arc<OpenFile>>);
+/// What was kept for a moved open.
+pub(super) struct Kept {
+    seat: Seat,
+    /// The file that it was pinned to.
+    file: Option<Arc<OpenFile>>,
+    /// What it opens the file in.
+    sight: SightId,
+    vfs: Arc<Vfs>,
+}
+
+/// An open that succeeded: the file, where it sits, and in which sight.
+type Opened = (Arc<OpenFile>, Option<Seat>, SightId);
 
 /// Why an open is not answered with a handle.
 pub(super) enum Refusal {
@@ -74,7 +91,7 @@ impl Refusal {
         match self {
             Self::Moved => Errno::ESTALE,
             Self::Busy => Errno::EBUSY,
-            Self::Failed(err) => convert::errno(operation, err),
+            Self::Failed(err) => convert::errno_at_node(operation, err),
         }
     }
 }
@@ -93,22 +110,19 @@ impl Shared {
         let was_moved_here = kept.is_some();
         let open = move |shared: &Self| {
             let opened = match (how, kept) {
-                (None, Some((seat, Some(file)))) => Ok((file, Some(seat))),
+                (None, Some(Kept { seat, file: Some(file), sight, .. })) => {
+                    Ok((file, Some(seat), sight))
+                }
                 (None, kept) => {
-                    if let Some((seat, _)) = kept {
+                    if let Some(Kept { seat, .. }) = kept {
                         shared.leave(ino, node, Some(seat));
                     }
                     shared.open_reader(&caller, coming)
                 }
-                (Some(how), kept) => {
-                    let seat = kept.map(|(seat, _)| seat);
-                    shared.open_writer(&caller, coming, seat, how)
-                }
+                (Some(how), kept) => shared.open_writer(&caller, coming, kept, how),
             };
             match opened {
-                Ok((file, seat)) => {
-                    shared.reply_opened(reply, coming, &file, seat, how);
-                }
+                Ok(opened) => shared.reply_opened(reply, coming, opened, how),
                 Err(refusal) => reply.error(refusal.errno("open")),
             }
         };
@@ -119,34 +133,34 @@ impl Shared {
         &self,
         reply: ReplyOpen,
         coming: Coming,
-        file: &Arc<OpenFile>,
-        seat: Option<Seat>,
+        (file, seat, sight): Opened,
         how: Option<OpenWrite>,
     ) {
         let node = coming.node;
         let way = match seat {
-            Some(_) => self.enter(file, node, |backing| reply.open_backing(backing)),
+            Some(_) => self.enter(&file, node, |backing| reply.open_backing(backing)),
             None if may_store(how) => Way::Direct,
             None => self.ways.enter_direct(node),
         };
         let truncates = how.is_some_and(|how| how.truncate);
         let kill_privileges = how.is_some_and(|how| how.kill_privileges);
-        let flags = self.open_flags(file, node, &way, truncates);
-        let number = self.keep(Arc::clone(file), coming, seat, way.clone());
+        let flags = self.open_flags(&file, node, &way, truncates);
+        let opened = (Arc::clone(&file), seat, sight);
+        let number = self.keep(opened, coming, way.clone());
         let then = move || match way {
             Way::Cached | Way::Direct => reply.opened(number, flags),
             Way::Passthrough(id) | Way::DirectOver(id) => {
                 reply.opened_passthrough(number, flags, &id);
             }
         };
-        self.privileges_taken(file, kill_privileges, then);
+        self.privileges_taken(&file, kill_privileges, then);
     }
 
     /// Answers with a file that was just made, open.
     pub(super) fn reply_created(
         &self,
         reply: ReplyCreate,
-        made: &Attributes,
+        (sight, made): (SightId, &Attributes),
         coming: Coming,
         file: Arc<OpenFile>,
         seat: Option<Seat>,
@@ -162,7 +176,7 @@ impl Shared {
             self.nodes.lock().cached(made.ino, node);
         }
         let shown = convert::attributes(made, node.0);
-        let number = self.keep(file, coming, seat, way.clone());
+        let number = self.keep((file, seat, sight), coming, way.clone());
         match way {
             Way::Cached | Way::Direct => {
                 reply.created(&LASTING, &shown, GENERATION, number, flags);
@@ -183,52 +197,61 @@ impl Shared {
     /// was pinned to; otherwise notes whether he did not follow.
     pub(super) fn arrive(&self, mut coming: Coming) -> (Coming, Option<Kept>) {
         let Coming { thread, ino, node, writes, .. } = coming;
-        let arrival = self.nodes.lock().arrive(thread, ino, node, writes);
+        let (arrival, (sight, vfs)) = {
+            let mut nodes = self.nodes.lock();
+            let arrival = nodes.arrive(thread, ino, node, writes);
+            let sight = self.sight();
+            (arrival, (sight.id, Arc::clone(&sight.vfs)))
+        };
         self.release_abandoned();
         coming.strayed = matches!(arrival, Arrival::Strayed);
         match arrival {
-            Arrival::Seated(seat, file) => (coming, Some((seat, file))),
+            Arrival::Seated(seat, file) => (coming, Some(Kept { seat, file, sight, vfs })),
             Arrival::Strayed | Arrival::New => (coming, None),
         }
     }
 
-    fn open_reader(
-        &self,
-        caller: &Caller,
-        coming: Coming,
-    ) -> Result<(Arc<OpenFile>, Option<Seat>), Refusal> {
+    fn open_reader(&self, caller: &Caller, coming: Coming) -> Result<Opened, Refusal> {
         let ino = coming.ino;
-        let mut seen = self.nodes.lock().publishes();
-        let mut file = self.vfs.open_read(caller, ino)?;
+        let (mut sight, mut vfs, mut seen) = self.seen();
+        let mut file = vfs.open_read(caller, ino)?;
         for pins in 0.. {
             let content = Content::Version(file.content());
             let check = (pins < PINS_MAX).then_some(seen);
-            match self.nodes.seat(&coming, content, Some(&file), check) {
-                Some(Seating::Seated(seat)) => return Ok((file, Some(seat))),
-                Some(Seating::Stray) => return Ok((file, None)),
+            match self.nodes.seat(&coming, sight, content, Some(&file), check) {
+                Some(Seating::Seated(seat)) => return Ok((file, Some(seat), sight)),
+                Some(Seating::Stray) => return Ok((file, None, sight)),
                 // The seat that is kept keeps the file, too.
                 Some(Seating::Moved) => return Err(Refusal::Moved),
-                None => seen = self.nodes.lock().publishes(),
+                None => {}
             }
-            if self.vfs.published(ino)? != file.content() {
+            let before = sight;
+            (sight, vfs, seen) = self.seen();
+            if sight != before || vfs.published(ino)? != file.content() {
                 self.release_file(&file);
-                file = self.vfs.open_read(caller, ino)?;
+                file = vfs.open_read(caller, ino)?;
             }
         }
-        unreachable!("the last round is not checked")
+        unreachable!(
+            "after the last round only a switch is waited for, and it lets the next one in"
+        )
+    }
+
+    /// Returns what is shown, and how much was published by now.
+    fn seen(&self) -> (SightId, Arc<Vfs>, u64) {
+        let nodes = self.nodes.lock();
+        let sight = self.sight();
+        (sight.id, Arc::clone(&sight.vfs), nodes.publishes())
     }
 
     fn open_writer(
         &self,
         caller: &Caller,
         coming: Coming,
-        kept: Option<Seat>,
+        kept: Option<Kept>,
         how: OpenWrite,
-    ) -> Result<(Arc<OpenFile>, Option<Seat>), Refusal> {
-        let seat = match kept {
-            Some(seat) => Some(seat),
-            None => self.seat_writer(coming)?,
-        };
+    ) -> Result<Opened, Refusal> {
+        let (seat, sight, vfs) = self.seat_writer(coming, kept)?;
         let (ino, node) = (coming.ino, coming.node);
         if seat.is_none() && may_store(Some(how)) && self.ways.is_bound(node) {
             self.leave(ino, node, None);
@@ -239,7 +262,7 @@ impl Shared {
             }
             return Err(Refusal::Busy);
         }
-        let opened = self.vfs.open_write(caller, ino, how);
+        let opened = vfs.open_write(caller, ino, how);
         if opened.is_err() {
             self.leave(ino, node, seat);
         } else if how.truncate
@@ -247,25 +270,38 @@ impl Shared {
         {
             self.nodes.lock().wrote(ino, node, seat);
         }
-        Ok((opened?, seat))
+        Ok((opened?, seat, sight))
     }
 
-    /// Seats somebody who is about to write; without a seat he is to write past the node.
-    pub(super) fn seat_writer(&self, coming: Coming) -> Result<Option<Seat>, Refusal> {
-        match self.nodes.seat(&coming, Content::Line, None, None) {
-            Some(Seating::Seated(seat)) => Ok(Some(seat)),
-            Some(Seating::Stray) | None => Ok(None),
-            Some(Seating::Moved) => {
-                self.move_other_names(coming.ino);
-                Err(Refusal::Moved)
+    /// Seats somebody who is about to write, unless a seat was kept for him, and says what he writes
+    /// in; without a seat he is to write past the node.
+    pub(super) fn seat_writer(
+        &self,
+        coming: Coming,
+        kept: Option<Kept>,
+    ) -> Result<(Option<Seat>, SightId, Arc<Vfs>), Refusal> {
+        if let Some(Kept { seat, sight, vfs, .. }) = kept {
+            return Ok((Some(seat), sight, vfs));
+        }
+        loop {
+            let (sight, vfs, _) = self.seen();
+            match self.nodes.seat(&coming, sight, Content::Line, None, None) {
+                Some(Seating::Seated(seat)) => return Ok((Some(seat), sight, vfs)),
+                Some(Seating::Stray) => return Ok((None, sight, vfs)),
+                Some(Seating::Moved) => {
+                    self.move_other_names(&vfs, coming.ino);
+                    return Err(Refusal::Moved);
+                }
+                // Switched meanwhile.
+                None => {}
             }
         }
     }
 
     /// Lets the other names of an inode whose writer was moved be looked up again: the open that
     /// was moved only takes its own name along.
-    fn move_other_names(&self, ino: Ino) {
-        match self.vfs.names(ino) {
+    fn move_other_names(&self, vfs: &Vfs, ino: Ino) {
+        match vfs.names(ino) {
             Ok(names) if names.len() > 1 => {
                 self.notices.send(notify::Notice::Names(self.names_at(names)));
             }
@@ -327,20 +363,14 @@ impl Shared {
             return false;
         }
         // What its line began with, if the line is new; else the table knows better.
-        let base = self.vfs.published(ino).ok();
+        let base = file.vfs.published(ino).ok();
         self.nodes.lock().keeps_cache(ino, node, base)
     }
 
-    fn keep(
-        &self,
-        file: Arc<OpenFile>,
-        coming: Coming,
-        seat: Option<Seat>,
-        way: Way,
-    ) -> FileHandle {
-        let Coming { thread, ino, node, .. } = coming;
+    fn keep(&self, (file, seat, sight): Opened, coming: Coming, way: Way) -> FileHandle {
+        let Coming { thread: opener, ino, node, .. } = coming;
         let used = AtomicBool::new(false);
-        self.files.insert(FileInUse { file, ino, node, opener: thread, seat, way, used })
+        self.files.insert(FileInUse { file, ino, node, sight, opener, seat, way, used })
     }
 
     /// Notes that a handle read or wrote through the daemon.
@@ -354,18 +384,18 @@ impl Shared {
     pub(super) fn wrote(&self, handle: &FileInUse, offset: u64, len: u64) {
         self.used(handle);
         let Some(seat) = handle.seat else {
-            return self.wrote_past(handle.ino, offset, len);
+            return self.wrote_past(handle, offset, len);
         };
         self.nodes.lock().wrote(handle.ino, handle.node, seat);
     }
 
     /// Tells the line's node of bytes that were written past it.
-    fn wrote_past(&self, ino: Ino, offset: u64, len: u64) {
+    fn wrote_past(&self, handle: &FileInUse, offset: u64, len: u64) {
         let line = {
             let mut nodes = self.nodes.lock();
-            let line = nodes.line(ino);
+            let line = nodes.line(handle.ino, handle.sight);
             if let Some(node) = line {
-                nodes.bypassed(ino, node);
+                nodes.bypassed(handle.ino, node);
             }
             line
         };
@@ -388,7 +418,12 @@ impl Shared {
                 match published {
                     Published::Nothing => reply.ok(),
                     Published::NewVersion(key) => {
-                        self.published(ino, key, line, Box::new(move || reply.ok()));
+                        match self.notice((handle.sight, &handle.file.vfs), ino, key, line) {
+                            Some(notice) => {
+                                self.notices.send_then(notice, Box::new(move || reply.ok()));
+                            }
+                            None => reply.ok(),
+                        }
                     }
                 }
             }
@@ -396,32 +431,20 @@ impl Shared {
         }
     }
 
-    /// Does `then` once nobody can find an older version of `ino` by name.
-    pub(super) fn published(
-        &self,
-        ino: Ino,
-        key: ContentKey,
-        line: Option<(NodeId, u64)>,
-        then: notify::Then,
-    ) {
-        match self.notice(ino, key, line) {
-            Some(notice) => self.notices.send_then(notice, then),
-            None => then(),
-        }
-    }
-
-    /// Returns what the kernel must hear of a version that was published.
+    /// Returns what the kernel must hear of a version that was published in a sight, so that nobody
+    /// finds an older one by name.
     pub(super) fn notice(
         &self,
+        (sight, vfs): (SightId, &Vfs),
         ino: Ino,
         key: ContentKey,
         line: Option<(NodeId, u64)>,
     ) -> Option<notify::Notice> {
-        let notice = self.nodes.lock().published(ino, key, line);
+        let notice = self.nodes.lock().published(ino, sight, key, line);
         match notice {
             Notice::Nothing => None,
             Notice::Node(node) => Some(notify::Notice::Node(node)),
-            Notice::Names => match self.vfs.names(ino) {
+            Notice::Names => match vfs.names(ino) {
                 Ok(names) => Some(notify::Notice::Names(self.names_at(names))),
                 Err(err) => {
                     convert::log("names", &err);
@@ -454,10 +477,11 @@ impl Shared {
         if self.nodes.lock().others(ino, node).is_empty() {
             return;
         }
-        let Ok(key) = self.vfs.published(ino) else { return };
+        let vfs = &handle.file.vfs;
+        let Ok(key) = vfs.published(ino) else { return };
         let notice = {
             let line = handle.seat.map(|_| (node, self.nodes.lock().writes(ino, node)));
-            self.notice(ino, key, line)
+            self.notice((handle.sight, vfs), ino, key, line)
         };
         if let Some(notice) = notice {
             self.notices.send(notice);
@@ -471,7 +495,7 @@ impl Shared {
     }
 
     /// Releases the files of moved opens that never came back.
-    fn release_abandoned(&self) {
+    pub(super) fn release_abandoned(&self) {
         let abandoned = self.nodes.lock().abandoned();
         for file in abandoned {
             self.release_file(&file);

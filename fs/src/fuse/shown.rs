@@ -37,25 +37,10 @@ impl Shared {
     /// Returns the attributes a node shows: those of the version it stands for, else the inode's.
     pub(super) fn attributes_at(&self, ino: Ino, node: NodeId) -> Result<Attributes, FsError> {
         let pinned = self.nodes.lock().pinned(ino, node);
-        self.attributes_of(ino, pinned.as_ref())
-    }
-
-    fn attributes_of(
-        &self,
-        ino: Ino,
-        pinned: Option<&Arc<OpenFile>>,
-    ) -> Result<Attributes, FsError> {
-        let Some(file) = pinned else { return self.vfs.attributes(ino) };
-        let mut shown = file.attributes()?;
-        // Times may be set on a version that is still the current one. Its size is its own, though:
-        // a writer may begin at any moment.
-        if !self.vfs.has_writers(ino) && self.vfs.published(ino)? == file.content() {
-            let now = self.vfs.attributes(ino)?;
-            if !self.vfs.has_writers(ino) {
-                shown.mtime_ns = now.mtime_ns;
-            }
+        match pinned {
+            Some(file) => attributes_of(&file),
+            None => self.at(node)?.1.attributes(ino),
         }
-        Ok(shown)
     }
 
     /// Returns for how long the attributes of a node hold. Where the kernel writes by itself they
@@ -74,7 +59,7 @@ impl Shared {
 
     /// Returns for how long the kernel may believe what it was told of what is in a directory.
     pub(super) fn hold_in(&self, directory: Ino) -> Duration {
-        if self.vfs.changes_untold(directory) { Duration::ZERO } else { LASTING }
+        if self.sight().vfs.changes_untold(directory) { Duration::ZERO } else { LASTING }
     }
 
     /// Answers where a name leads, or that there is none.
@@ -89,12 +74,13 @@ impl Shared {
             Ok(child) => child,
             Err(err) => return reply.error(convert::errno("lookup", &err)),
         };
+        let sight = self.sight();
         let hold = self.hold_in(parent);
-        let found = self.vfs.lookup(&convert::caller(request), parent, &name);
+        let found = sight.vfs.lookup(&convert::caller(request), parent, &name);
         let entry = found.and_then(|found| Ok((found.ino, self.entry(request, &found)?)));
         match entry {
             Ok((ino, (entry_holds, attributes_hold, shown))) => {
-                self.vfs.remember(ino);
+                sight.vfs.remember(ino);
                 let (entry_holds, attributes_hold) =
                     (entry_holds.min(hold), attributes_hold.min(hold));
                 reply.entry_with_ttls(&attributes_hold, &entry_holds, &shown, GENERATION);
@@ -113,7 +99,7 @@ impl Shared {
         nodes.forget(node, lookups);
         drop(nodes);
         if let Some(ino) = ino {
-            self.vfs.forget(ino, lookups);
+            self.sight().vfs.forget(ino, lookups);
         }
     }
 
@@ -130,7 +116,7 @@ impl Shared {
                 let hold = self.attributes_hold(shown.ino, node);
                 reply.attr(&hold, &convert::attributes(&shown, shown.ino.0));
             }
-            Err(err) => reply.error(convert::errno(operation, &err)),
+            Err(err) => reply.error(convert::errno_at_node(operation, &err)),
         }
     }
 
@@ -194,12 +180,13 @@ impl Shared {
             let nodes = self.nodes.lock();
             nodes.is_free(ino, nodes.own(ino)) && !nodes.are_divided()
         };
-        if is_alone || !self.vfs.changes_untold(ino) {
+        let sight = self.sight();
+        if is_alone || !sight.vfs.changes_untold(ino) {
             return Ok(());
         }
-        let key = self.vfs.published(ino)?;
+        let key = sight.vfs.published(ino)?;
         // The kernel keeps nothing of such names and attributes, so that it needs no notice.
-        self.nodes.lock().published(ino, key, None);
+        self.nodes.lock().published(ino, sight.id, key, None);
         Ok(())
     }
 
@@ -212,7 +199,9 @@ impl Shared {
         let entry_holds = if lead.is_lasting { LASTING } else { Duration::ZERO };
         let attributes_hold = self.attributes_hold(found.ino, lead.node);
         let shown = match &lead.pinned {
-            Some(file) => self.attributes_of(found.ino, Some(file))?,
+            Some(file) => attributes_of(file)?,
+            // The own node may be left to a writer of another sight.
+            None if !lead.is_lasting => self.attributes_at(found.ino, lead.node)?,
             None => *found,
         };
         Ok((entry_holds, attributes_hold, convert::attributes(&shown, lead.node.0)))
@@ -232,4 +221,19 @@ impl Shared {
         }
         self.notices.send_then(notify::Notice::Attributes(others), Box::new(then));
     }
+}
+
+/// Returns the attributes of the version that a handle is pinned to.
+fn attributes_of(file: &OpenFile) -> Result<Attributes, FsError> {
+    let (ino, vfs) = (file.ino(), &file.vfs);
+    let mut shown = file.attributes()?;
+    // Times may be set on a version that is still the current one. Its size is its own, though:
+    // a writer may begin at any moment.
+    if !vfs.has_writers(ino) && vfs.published(ino)? == file.content() {
+        let now = vfs.attributes(ino)?;
+        if !vfs.has_writers(ino) {
+            shown.mtime_ns = now.mtime_ns;
+        }
+    }
+    Ok(shown)
 }

@@ -9,7 +9,7 @@ use std::{
 use tesfs_pathtree::Ino;
 
 use super::{
-    nodes::{Ask, Content, NodeId, Nodes, Seat, Seating, Sharing, Thread},
+    nodes::{Ask, Content, NodeId, Nodes, Seat, Seating, Sharing, SightId, Thread},
     shared::Shared,
 };
 use crate::{ContentKey, OpenFile};
@@ -40,6 +40,13 @@ pub(super) struct Coming {
     pub(super) writes: bool,
     pub(super) strayed: bool,
     pub(super) since: Instant,
+}
+
+impl Coming {
+    fn ask(&self, sight: SightId) -> Ask {
+        let Self { thread, ino, node, strayed, .. } = *self;
+        Ask { thread, ino, node, sight, strayed, now: Instant::now() }
+    }
 }
 
 /// Goes on with a request that waited.
@@ -76,24 +83,40 @@ impl NodeTable {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seats somebody; see [`Nodes::seat`].
+    /// Seats somebody who opens in `sight`; see [`Nodes::seat`].
     ///
-    /// `None` says that something was published since the table counted `publishes`: whoever
-    /// pinned a version before must look whether it is still the current one.
+    /// `None` says that another sight is shown by now, or that something was published since the
+    /// table counted `publishes`: whoever pinned a version before must look whether it is still the
+    /// current one.
     pub(super) fn seat(
         &self,
         coming: &Coming,
+        sight: SightId,
         content: Content<ContentKey>,
         file: Option<&Arc<OpenFile>>,
         publishes: Option<u64>,
     ) -> Option<Seating> {
         let mut table = self.lock();
-        if publishes.is_some_and(|seen| seen != table.publishes()) {
+        if sight != table.sight() || publishes.is_some_and(|seen| seen != table.publishes()) {
             return None;
         }
-        let Coming { thread, ino, node, strayed, .. } = *coming;
-        let ask = Ask { thread, ino, node, strayed, now: Instant::now() };
-        Some(table.seat(&ask, content, file.cloned()))
+        Some(table.seat(&coming.ask(sight), content, file.cloned()))
+    }
+
+    /// Seats whoever made a file: nobody else knows its node yet, so that it fits, whatever is shown
+    /// by now.
+    pub(super) fn seat_maker(
+        &self,
+        coming: &Coming,
+        sight: SightId,
+        content: Content<ContentKey>,
+        file: &Arc<OpenFile>,
+    ) -> Option<Seat> {
+        let file = (!file.is_writer()).then(|| Arc::clone(file));
+        match self.lock().seat(&coming.ask(sight), content, file) {
+            Seating::Seated(seat) => Some(seat),
+            Seating::Moved | Seating::Stray => None,
+        }
     }
 }
 

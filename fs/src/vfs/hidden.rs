@@ -78,6 +78,11 @@ impl Hidden {
     pub(super) fn new(database: &Path, view: &View, zone: TimeZone) -> Self {
         Self { recovered: Recovered::beside(database), looks: Looks::new(view), zone }
     }
+
+    /// Takes the place of `before` in a mount: forgets every number, and gives out none of its.
+    pub(super) fn begin_behind(&self, before: &Self) {
+        self.looks.begin_behind(&before.looks);
+    }
 }
 
 impl Vfs {

@@ -161,7 +161,7 @@ fn what_was_undone_is_told_to_whoever_caches_it() {
     node.vfs.unlink(&USER, node.vfs.root(), &name("file")).unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&told);
-    node.vfs.observe(Box::new(move |touched| list.lock().unwrap().push(touched.clone())));
+    node.vfs.observe(Arc::new(move |touched| list.lock().unwrap().push(touched.clone())));
     node.vfs.undo(&USER, None).unwrap();
     let entry = Touched::Entry { parent: node.vfs.root(), name: name("file") };
     assert!(told.lock().unwrap().contains(&entry));

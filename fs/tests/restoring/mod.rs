@@ -85,7 +85,7 @@ fn a_removed_file_comes_back_with_the_folders_it_was_in() {
     pass(&node);
     let told: Arc<Mutex<Vec<Touched>>> = Arc::default();
     let ear = Arc::clone(&told);
-    node.vfs.observe(Box::new(move |touched| ear.lock().unwrap().push(touched.clone())));
+    node.vfs.observe(Arc::new(move |touched| ear.lock().unwrap().push(touched.clone())));
     let done = restore(&node, &was, file, "d/e/f", false).unwrap();
     assert_eq!(done, Restored { files: 1, directories: 2, ..Restored::default() });
     for (parent, text) in [(node.vfs.root(), "d"), (top, "e"), (inner, "f")] {

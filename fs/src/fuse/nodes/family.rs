@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     CLOSE_PATIENCE, Content, FLUSH_PATIENCE, FRESH_FROM, Flush, NodeId, READER_PATIENCE, Seat,
+    SightId,
 };
 
 /// What the kernel's page cache of a node holds.
@@ -40,6 +41,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Node<K, F> {
     pub(super) id: NodeId,
+    /// What the handles that are here were opened in; means nothing without any.
+    pub(super) sight: SightId,
     /// What the handles that sit here have in common; means nothing without seats.
     pub(super) content: Content<K>,
     pub(super) seats: Vec<Taken<F>>,
@@ -66,6 +69,7 @@ impl<K: Copy + Eq, F: Clone> Node<K, F> {
     fn new(id: NodeId) -> Self {
         Self {
             id,
+            sight: SightId::FIRST,
             content: Content::Line,
             seats: Vec::new(),
             strays: 0,
@@ -86,8 +90,8 @@ impl<K: Copy + Eq, F: Clone> Node<K, F> {
         self.is_vacant() && self.strays == 0
     }
 
-    pub(super) fn stands_for(&self, content: Content<K>) -> bool {
-        !self.is_vacant() && self.content == content
+    pub(super) fn stands_for(&self, sight: SightId, content: Content<K>) -> bool {
+        !self.is_vacant() && self.sight == sight && self.content == content
     }
 
     pub(super) fn taken_mut(&mut self, seat: Seat) -> Option<&mut Taken<F>> {
@@ -141,13 +145,11 @@ pub(super) struct Family<K, F> {
     nodes: Vec<Node<K, F>>,
     /// Where the inode's names lead while nobody writes.
     pub(super) home: NodeId,
-    /// Where its writers sit.
-    pub(super) line: Option<NodeId>,
 }
 
 impl<K: Copy + Eq, F: Clone> Family<K, F> {
     pub(super) fn new(own: NodeId) -> Self {
-        Self { nodes: vec![Node::new(own)], home: own, line: None }
+        Self { nodes: vec![Node::new(own)], home: own }
     }
 
     pub(super) fn own(&self) -> &Node<K, F> {
@@ -170,31 +172,47 @@ impl<K: Copy + Eq, F: Clone> Family<K, F> {
         self.nodes.iter().map(|node| node.id)
     }
 
+    /// Returns where the writers of a sight sit.
+    pub(super) fn line(&self, sight: SightId) -> Option<NodeId> {
+        self.standing_for(sight, Content::Line)
+    }
+
+    /// Returns a node that nobody uses, preferably the inode's own.
+    pub(super) fn free(&self) -> Option<NodeId> {
+        self.nodes.iter().find(|node| node.is_free()).map(|node| node.id)
+    }
+
     /// Says whether a handle on `content` may sit at `id`.
-    pub(super) fn fits(&self, id: NodeId, content: Content<K>) -> bool {
+    pub(super) fn fits(&self, id: NodeId, sight: SightId, content: Content<K>) -> bool {
         let Some(node) = self.node(id) else { return false };
         let is_line_elsewhere =
-            content == Content::Line && self.line.is_some_and(|line| line != id);
-        node.stands_for(content) || (node.is_free() && !is_line_elsewhere)
+            content == Content::Line && self.line(sight).is_some_and(|line| line != id);
+        node.stands_for(sight, content) || (node.is_free() && !is_line_elsewhere)
     }
 
     /// Finds where a handle on `content` should sit: with others of its kind, else at a node
     /// that nobody uses, preferably the one the names lead to.
-    pub(super) fn find(&self, content: Content<K>) -> Option<NodeId> {
-        if let (Content::Line, Some(line)) = (content, self.line) {
-            return Some(line);
-        }
-        let free = |id: &NodeId| self.node(*id).is_some_and(Node::is_free);
-        let same = self.nodes.iter().find(|node| node.stands_for(content)).map(|node| node.id);
-        same.or_else(|| Some(self.home).filter(free)).or_else(|| self.ids().find(free))
+    pub(super) fn find(&self, sight: SightId, content: Content<K>) -> Option<NodeId> {
+        let home_is_free = self.node(self.home).is_some_and(Node::is_free);
+        self.standing_for(sight, content)
+            .or_else(|| home_is_free.then_some(self.home))
+            .or_else(|| self.free())
+    }
+
+    fn standing_for(&self, sight: SightId, content: Content<K>) -> Option<NodeId> {
+        self.nodes.iter().find(|node| node.stands_for(sight, content)).map(|node| node.id)
     }
 
     /// Takes a seat at `id`, which must fit.
-    pub(super) fn take(&mut self, id: NodeId, content: Content<K>, taken: Taken<F>) {
-        if content == Content::Line {
-            self.line = Some(id);
-        }
+    pub(super) fn take(
+        &mut self,
+        id: NodeId,
+        sight: SightId,
+        content: Content<K>,
+        taken: Taken<F>,
+    ) {
         if let Some(node) = self.node_mut(id) {
+            node.sight = sight;
             node.content = content;
             node.seats.push(taken);
         }
@@ -207,7 +225,6 @@ impl<K: Copy + Eq, F: Clone> Family<K, F> {
         let taken = node.seats.swap_remove(index);
         if node.is_vacant() && node.content == Content::Line {
             node.end_line();
-            self.line = None;
         }
         Some(taken)
     }

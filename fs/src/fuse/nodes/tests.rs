@@ -14,7 +14,7 @@ fn table() -> Table {
 
 fn ask(thread: Thread, node: NodeId) -> Ask {
     let now = Instant::now();
-    Ask { thread, ino: FILE, node, strayed: false, now }
+    Ask { thread, ino: FILE, node, sight: SightId::FIRST, strayed: false, now }
 }
 
 fn read(table: &mut Table, thread: Thread, node: NodeId, version: u32) -> Seating {
@@ -137,7 +137,7 @@ fn a_moved_reader_keeps_its_version_though_a_newer_one_is_published_on_its_way()
     let mut table = table();
     seated(write(&mut table, WRITER, OWN));
     assert_eq!(read(&mut table, READER, OWN, 1), Seating::Moved);
-    assert_eq!(table.published(FILE, 2, Some((OWN, 0))), Notice::Nothing);
+    assert_eq!(table.published(FILE, SightId::FIRST, 2, Some((OWN, 0))), Notice::Nothing);
     let lead = table.look_up(READER, FILE, Instant::now());
     let arrival = table.arrive(READER, FILE, lead.node, false);
     assert!(matches!(arrival, Arrival::Seated(_, Some("pinned"))));
@@ -171,7 +171,7 @@ fn a_reader_sent_from_the_line_finds_the_node_of_its_version() {
 #[test]
 fn names_leave_a_node_of_older_readers_at_a_publish() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
-    assert_eq!(table.published(FILE, 2, Some((line, 0))), Notice::Names);
+    assert_eq!(table.published(FILE, SightId::FIRST, 2, Some((line, 0))), Notice::Names);
     table.leave(FILE, line, Some(writer));
     let lead = table.look_up(OTHER, FILE, Instant::now());
     assert_eq!((lead.node, lead.is_lasting), (line, true));
@@ -185,7 +185,7 @@ fn names_leave_a_node_of_older_readers_at_a_publish() {
 fn names_stay_when_nobody_reads_the_old_version_any_more() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
     table.leave(FILE, OWN, Some(reader));
-    assert_eq!(table.published(FILE, 2, Some((line, 0))), Notice::Node(OWN));
+    assert_eq!(table.published(FILE, SightId::FIRST, 2, Some((line, 0))), Notice::Node(OWN));
     table.leave(FILE, line, Some(writer));
     assert_eq!(leads_to(&mut table, OTHER), OWN);
 }
@@ -194,7 +194,7 @@ fn names_stay_when_nobody_reads_the_old_version_any_more() {
 fn nothing_is_said_at_a_publish_of_a_file_that_nobody_else_uses() {
     let mut table = table();
     let writer = seated(write(&mut table, WRITER, OWN));
-    assert_eq!(table.published(FILE, 2, Some((OWN, 0))), Notice::Nothing);
+    assert_eq!(table.published(FILE, SightId::FIRST, 2, Some((OWN, 0))), Notice::Nothing);
     table.leave(FILE, OWN, Some(writer));
     assert_eq!(leads_to(&mut table, OTHER), OWN);
 }
@@ -205,14 +205,14 @@ fn names_stay_with_the_line_while_readers_of_it_sit_elsewhere() {
     seated(write(&mut table, WRITER, OWN));
     assert_eq!(read(&mut table, READER, OWN, 1), Seating::Moved);
     follow(&mut table, READER, false);
-    assert_eq!(table.published(FILE, 2, Some((OWN, 0))), Notice::Nothing);
+    assert_eq!(table.published(FILE, SightId::FIRST, 2, Some((OWN, 0))), Notice::Nothing);
 }
 
 #[test]
 fn a_version_from_elsewhere_moves_names_away_from_readers() {
     let mut table = table();
     seated(read(&mut table, READER, OWN, 1));
-    assert_eq!(table.published(FILE, 2, None), Notice::Names);
+    assert_eq!(table.published(FILE, SightId::FIRST, 2, None), Notice::Names);
     let node = leads_to(&mut table, OTHER);
     assert!(node.is_fresh());
     seated(read(&mut table, OTHER, node, 2));
@@ -220,13 +220,13 @@ fn a_version_from_elsewhere_moves_names_away_from_readers() {
 
 #[test]
 fn a_version_from_elsewhere_refreshes_a_node_that_nobody_uses() {
-    assert_eq!(table().published(FILE, 2, None), Notice::Node(OWN));
+    assert_eq!(table().published(FILE, SightId::FIRST, 2, None), Notice::Node(OWN));
 }
 
 #[test]
 fn names_go_home_when_the_kernel_forgot_the_node_they_had_moved_to() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
-    table.published(FILE, 2, Some((line, 0)));
+    table.published(FILE, SightId::FIRST, 2, Some((line, 0)));
     table.leave(FILE, line, Some(writer));
     table.leave(FILE, OWN, Some(reader));
     assert_eq!(table.ino(line), Some(FILE));
@@ -239,7 +239,7 @@ fn names_go_home_when_the_kernel_forgot_the_node_they_had_moved_to() {
 #[test]
 fn names_do_not_go_home_to_older_readers() {
     let (mut table, reader, (line, writer)) = reader_and_writer();
-    table.published(FILE, 2, Some((line, 0)));
+    table.published(FILE, SightId::FIRST, 2, Some((line, 0)));
     table.leave(FILE, line, Some(writer));
     table.forget(line, 1);
     assert_eq!(leads_to(&mut table, OTHER), line, "the own node still shows version 1");
@@ -299,7 +299,7 @@ fn a_line_ends_though_a_stray_stays_at_its_node() {
     let reader = table.seat(&stray(READER), Content::Version(1), Some("pinned"));
     assert_eq!(reader, Seating::Stray);
     table.leave(FILE, OWN, Some(writer));
-    assert_eq!(table.line(FILE), None);
+    assert_eq!(table.line(FILE, SightId::FIRST), None);
     assert_eq!(write(&mut table, WRITER, OWN), Seating::Moved, "the next line is another content");
 }
 
@@ -450,7 +450,7 @@ fn the_page_cache_is_kept_over_a_write_that_was_published_whole() {
     table.wrote(FILE, OWN, writer);
     table.cached(FILE, OWN);
     let writes = table.writes(FILE, OWN);
-    table.published(FILE, 2, Some((OWN, writes)));
+    table.published(FILE, SightId::FIRST, 2, Some((OWN, writes)));
     table.leave(FILE, OWN, Some(writer));
     seated(read(&mut table, READER, OWN, 2));
     assert!(table.keeps_cache(FILE, OWN, Some(2)));
@@ -461,7 +461,7 @@ fn a_write_after_the_publish_makes_the_page_cache_unknown() {
     let mut table = table();
     let writer = seated(write(&mut table, WRITER, OWN));
     table.cached(FILE, OWN);
-    table.published(FILE, 2, Some((OWN, 0)));
+    table.published(FILE, SightId::FIRST, 2, Some((OWN, 0)));
     table.wrote(FILE, OWN, writer);
     table.leave(FILE, OWN, Some(writer));
     seated(read(&mut table, READER, OWN, 2));
@@ -499,7 +499,7 @@ fn with_live_sharing_nothing_is_ever_moved() {
     seated(read(&mut table, READER, OWN, 1));
     table.cached(FILE, OWN);
     assert!(table.keeps_cache(FILE, OWN, Some(2)));
-    assert_eq!(table.published(FILE, 2, Some((OWN, 0))), Notice::Nothing);
+    assert_eq!(table.published(FILE, SightId::FIRST, 2, Some((OWN, 0))), Notice::Nothing);
     table.leave(FILE, OWN, Some(writer));
     seated(read(&mut table, READER, OWN, 2));
     assert_eq!(table.others(FILE, OWN), []);

@@ -134,6 +134,16 @@ impl Looks {
         Self { table: Mutex::new(table) }
     }
 
+    /// Forgets every look, and gives none of the next the number of one of `before`.
+    pub(super) fn begin_behind(&self, before: &Self) {
+        let next = before.lock().next;
+        let mut table = self.lock();
+        table.looks.retain(|number, _| *number == REMOVED);
+        table.by_state.clear();
+        table.by_words.clear();
+        table.next = table.next.max(next);
+    }
+
     /// Returns the look that a number is in, and the inode's own number; `None` if it was forgotten.
     pub(super) fn find(&self, ino: Ino, now_ns: i64) -> Option<(Arc<Look>, Ino)> {
         let (number, own) = parts(ino)?;
