@@ -103,11 +103,12 @@ impl Request for Switch {
         let mounted = self.mounted(node)?;
         let from = node.shown_by(&mounted)?;
         let to = self.target(node, &mounted, &from)?;
-        let open_files = mounted.open_files() as u64;
+        let mut open_files = 0;
         if from.key() != to.key() {
             let starting = node.mounts().begin_switch(&to, &mounted)?;
             let vfs = node.trees().for_mount(&to, &mounted.wish.vfs_options())?;
-            mounted.switch(&to, &vfs, |shown| node.remember_mount_point(&mounted.dir, shown))?;
+            let remember = |shown: &Shown| node.remember_mount_point(&mounted.dir, shown);
+            open_files = mounted.switch(&to, &vfs, remember)? as u64;
             drop(starting);
             tracing::info!(bucket = to.name(), dir = %mounted.dir.display(), "switched");
         }

@@ -70,7 +70,8 @@ impl Mounted {
     }
 
     /// Shows something else of its bucket from now on. `record` is to remember that, or what it
-    /// shows so far if it could not be switched; one switch goes on at a time.
+    /// shows so far if it could not be switched; one switch goes on at a time. Returns how many
+    /// files are open in what it showed.
     ///
     /// # Errors
     ///
@@ -80,16 +81,19 @@ impl Mounted {
         to: &Shown,
         vfs: &Arc<Vfs>,
         record: impl Fn(&Shown) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
+    ) -> Result<usize, CliError> {
         let _one_at_a_time = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
         let from = self.shown();
         record(to)?;
-        if let Err(source) = self.mount.switch(vfs) {
-            record(&from)?;
-            return Err(CliError::tree("switching", self.dir.display().to_string(), source));
-        }
+        let open_files = match self.mount.switch(vfs) {
+            Ok(open_files) => open_files,
+            Err(source) => {
+                record(&from)?;
+                return Err(CliError::tree("switching", self.dir.display().to_string(), source));
+            }
+        };
         *self.lock_shown() = to.clone();
-        Ok(())
+        Ok(open_files)
     }
 
     fn lock_shown(&self) -> MutexGuard<'_, Shown> {

@@ -9,7 +9,7 @@ use super::{
     convert::{self, errno},
     nodes::{Content, NodeId},
     notify,
-    open::{FileInUse, Kept},
+    open::{FileInUse, Kept, Refusal},
     shared::Shared,
     sight::Sight,
     table::Coming,
@@ -79,15 +79,9 @@ impl Shared {
             Err(err) => return reply.error(errno("setattr", &err)),
         };
         if change.size.is_some() && !handle.is_some_and(|handle| handle.file.is_writer()) {
-            let (coming, kept) = self.arrive(self.coming(request, ino, node, true));
-            let (was_moved_here, caller) = (kept.is_some(), convert::caller(request));
             let change = AttributeChange { file: None, ..*change };
-            let resize =
-                move |shared: &Self| shared.resize_by_name(&caller, coming, kept, &change, reply);
-            return match was_moved_here {
-                true => resize(self),
-                false => self.when_settled(coming, Box::new(resize)),
-            };
+            let coming = self.coming(request, ino, node, true);
+            return self.resize_when_shown(convert::caller(request), coming, change, reply);
         }
         let vfs = handle.filter(|_| change.size.is_some()).map_or(vfs, |handle| handle.vfs());
         let changed = vfs.set_attributes(&convert::caller(request), ino, change);
@@ -120,21 +114,43 @@ impl Shared {
         }
     }
 
+    fn resize_when_shown(
+        &self,
+        caller: Caller,
+        coming: Coming,
+        change: AttributeChange<'static>,
+        reply: ReplyAttr,
+    ) {
+        self.when_shown(Box::new(move |shared| {
+            let (coming, kept) = shared.arrive(coming);
+            let was_moved_here = kept.is_some();
+            let resize =
+                move |shared: &Self| shared.resize_by_name(caller, coming, kept, change, reply);
+            match was_moved_here {
+                true => resize(shared),
+                false => shared.when_settled(coming, Box::new(resize)),
+            }
+        }));
+    }
+
     /// Changes a size without a handle: a short visit of a writer, which publishes at once.
     fn resize_by_name(
         &self,
-        caller: &Caller,
+        caller: Caller,
         coming: Coming,
         kept: Option<Kept>,
-        change: &AttributeChange<'_>,
+        change: AttributeChange<'static>,
         reply: ReplyAttr,
     ) {
         let (ino, node) = (coming.ino, coming.node);
         let (seat, sight, vfs) = match self.seat_writer(coming, kept) {
             Ok(seated) => seated,
+            Err(Refusal::Switched) => {
+                return self.resize_when_shown(caller, coming, change, reply);
+            }
             Err(refusal) => return reply.error(refusal.errno("setattr")),
         };
-        let changed = vfs.set_attributes(caller, ino, change);
+        let changed = vfs.set_attributes(&caller, ino, &change);
         let line = seat.map(|_| (node, 0));
         let published = changed.is_ok().then(|| vfs.published(ino).ok()).flatten();
         let notice = published.and_then(|key| self.notice((sight, &vfs), ino, key, line));

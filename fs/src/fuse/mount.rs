@@ -182,12 +182,13 @@ impl Mount {
     }
 
     /// Shows another filesystem of the same bucket from now on; open handles stay in the one they
-    /// were opened in. When it returns, whatever is looked at is what `to` has.
+    /// were opened in, and it returns how many of those there are. Whatever is looked at then is
+    /// what `to` has.
     ///
     /// # Errors
     ///
-    /// The database failed: before anything was changed, or while the kernel was told of it.
-    pub fn switch(&self, to: &Arc<Vfs>) -> Result<(), FsError> {
+    /// The database failed, before anything was changed.
+    pub fn switch(&self, to: &Arc<Vfs>) -> Result<usize, FsError> {
         self.shared.switch(to)
     }
 

@@ -226,11 +226,9 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
 
     /// Shows `to` from now on, and returns the inodes whose names lead to another node since.
     ///
-    /// Where anything is open of what was shown so far, the node is left to it.
+    /// Where anything is open of what was shown so far, the node is left to it. An open that was moved
+    /// still comes to the seat that is kept for it.
     pub(crate) fn switch(&mut self, to: SightId) -> Vec<Ino> {
-        for (_, moved) in std::mem::take(&mut self.moves) {
-            self.abandon(&moved);
-        }
         // Whoever pinned a version looks again: it may be another one now.
         self.publishes += 1;
         let from = std::mem::replace(&mut self.sight, to);

@@ -23,7 +23,7 @@ use super::{
     passthrough::Way,
     shared::Shared,
     shown::{GENERATION, LASTING},
-    table::Coming,
+    table::{Coming, NotSeated},
 };
 use crate::{Attributes, Caller, ContentKey, FsError, OpenFile, OpenWrite, Published, Vfs};
 
@@ -75,6 +75,8 @@ type Opened = (Arc<OpenFile>, Option<Seat>, SightId);
 pub(super) enum Refusal {
     /// It is to come again, by a lookup.
     Moved,
+    /// It is to begin anew, in what is shown now.
+    Switched,
     /// A mapping of it would store into the bytes of others.
     Busy,
     Failed(FsError),
@@ -89,7 +91,7 @@ impl From<FsError> for Refusal {
 impl Refusal {
     pub(super) fn errno(&self, operation: &'static str) -> Errno {
         match self {
-            Self::Moved => Errno::ESTALE,
+            Self::Moved | Self::Switched => Errno::ESTALE,
             Self::Busy => Errno::EBUSY,
             Self::Failed(err) => convert::errno_at_node(operation, err),
         }
@@ -106,6 +108,28 @@ impl Shared {
         let caller = convert::caller(request);
         let how = convert::open_write(flags, &caller);
         let coming = self.coming(request, ino, node, how.is_some());
+        self.open_when_shown(caller, coming, how, reply);
+    }
+
+    fn open_when_shown(
+        &self,
+        caller: Caller,
+        coming: Coming,
+        how: Option<OpenWrite>,
+        reply: ReplyOpen,
+    ) {
+        let open = move |shared: &Self| shared.open_coming(caller, coming, how, reply);
+        self.when_shown(Box::new(open));
+    }
+
+    fn open_coming(
+        &self,
+        caller: Caller,
+        coming: Coming,
+        how: Option<OpenWrite>,
+        reply: ReplyOpen,
+    ) {
+        let (ino, node) = (coming.ino, coming.node);
         let (coming, kept) = self.arrive(coming);
         let was_moved_here = kept.is_some();
         let open = move |shared: &Self| {
@@ -123,6 +147,7 @@ impl Shared {
             };
             match opened {
                 Ok(opened) => shared.reply_opened(reply, coming, opened, how),
+                Err(Refusal::Switched) => shared.open_when_shown(caller, coming, how, reply),
                 Err(refusal) => reply.error(refusal.errno("open")),
             }
         };
@@ -197,44 +222,47 @@ impl Shared {
     /// was pinned to; otherwise notes whether he did not follow.
     pub(super) fn arrive(&self, mut coming: Coming) -> (Coming, Option<Kept>) {
         let Coming { thread, ino, node, writes, .. } = coming;
-        let (arrival, (sight, vfs)) = {
+        let (arrival, sight) = {
             let mut nodes = self.nodes.lock();
             let arrival = nodes.arrive(thread, ino, node, writes);
-            let sight = self.sight();
-            (arrival, (sight.id, Arc::clone(&sight.vfs)))
+            // It may have been moved before a switch: then it ends where it began.
+            let sight = nodes.occupied_by(ino, node).unwrap_or_else(|| nodes.sight());
+            (arrival, sight)
         };
         self.release_abandoned();
         coming.strayed = matches!(arrival, Arrival::Strayed);
-        match arrival {
-            Arrival::Seated(seat, file) => (coming, Some(Kept { seat, file, sight, vfs })),
-            Arrival::Strayed | Arrival::New => (coming, None),
+        let Arrival::Seated(seat, file) = arrival else { return (coming, None) };
+        match self.sights.find(sight) {
+            Some(vfs) => (coming, Some(Kept { seat, file, sight, vfs })),
+            None => {
+                self.leave(ino, node, Some(seat));
+                coming.strayed = true;
+                (coming, None)
+            }
         }
     }
 
     fn open_reader(&self, caller: &Caller, coming: Coming) -> Result<Opened, Refusal> {
         let ino = coming.ino;
-        let (mut sight, mut vfs, mut seen) = self.seen();
+        let (sight, vfs, mut seen) = self.seen();
         let mut file = vfs.open_read(caller, ino)?;
         for pins in 0.. {
             let content = Content::Version(file.content());
             let check = (pins < PINS_MAX).then_some(seen);
             match self.nodes.seat(&coming, sight, content, Some(&file), check) {
-                Some(Seating::Seated(seat)) => return Ok((file, Some(seat), sight)),
-                Some(Seating::Stray) => return Ok((file, None, sight)),
+                Ok(Seating::Seated(seat)) => return Ok((file, Some(seat), sight)),
+                Ok(Seating::Stray) => return Ok((file, None, sight)),
                 // The seat that is kept keeps the file, too.
-                Some(Seating::Moved) => return Err(Refusal::Moved),
-                None => {}
+                Ok(Seating::Moved) => return Err(Refusal::Moved),
+                Err(NotSeated::Switched) => return Err(Refusal::Switched),
+                Err(NotSeated::Published) => seen = self.nodes.lock().publishes(),
             }
-            let before = sight;
-            (sight, vfs, seen) = self.seen();
-            if sight != before || vfs.published(ino)? != file.content() {
+            if vfs.published(ino)? != file.content() {
                 self.release_file(&file);
                 file = vfs.open_read(caller, ino)?;
             }
         }
-        unreachable!(
-            "after the last round only a switch is waited for, and it lets the next one in"
-        )
+        unreachable!("the last round is not checked for a publish")
     }
 
     /// Returns what is shown, and how much was published by now.
@@ -283,18 +311,15 @@ impl Shared {
         if let Some(Kept { seat, sight, vfs, .. }) = kept {
             return Ok((Some(seat), sight, vfs));
         }
-        loop {
-            let (sight, vfs, _) = self.seen();
-            match self.nodes.seat(&coming, sight, Content::Line, None, None) {
-                Some(Seating::Seated(seat)) => return Ok((Some(seat), sight, vfs)),
-                Some(Seating::Stray) => return Ok((None, sight, vfs)),
-                Some(Seating::Moved) => {
-                    self.move_other_names(&vfs, coming.ino);
-                    return Err(Refusal::Moved);
-                }
-                // Switched meanwhile.
-                None => {}
+        let (sight, vfs, _) = self.seen();
+        match self.nodes.seat(&coming, sight, Content::Line, None, None) {
+            Ok(Seating::Seated(seat)) => Ok((Some(seat), sight, vfs)),
+            Ok(Seating::Stray) => Ok((None, sight, vfs)),
+            Ok(Seating::Moved) => {
+                self.move_other_names(&vfs, coming.ino);
+                Err(Refusal::Moved)
             }
+            Err(NotSeated::Published | NotSeated::Switched) => Err(Refusal::Switched),
         }
     }
 

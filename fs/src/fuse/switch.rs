@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, PoisonError, mpsc::channel},
 };
 
-use tesfs_pathtree::Ino;
+use tesfs_pathtree::{Chain, Ino};
+use tracing::error;
 
 use super::{
     notify::{Notice, Stale},
@@ -20,17 +21,17 @@ const ROWS_PER_NOTICE: usize = 1000;
 
 impl Shared {
     /// Shows another filesystem of the same bucket from now on. When it returns, the kernel knows
-    /// nothing any more that is otherwise there.
+    /// nothing any more that is otherwise there. Returns how many files are open in what was shown.
     ///
     /// Requests that are under way end in what was shown when they began; handles stay in it. A
     /// name that such a request makes known is in the directory's log by the time that is read,
     /// and the kernel keeps the directory locked until it has taken the answer in: so whatever it
     /// learned of what was shown before, it is told to forget after that.
-    pub(super) fn switch(&self, to: &Arc<Vfs>) -> Result<(), FsError> {
+    pub(super) fn switch(&self, to: &Arc<Vfs>) -> Result<usize, FsError> {
         let mut in_use = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
         let from = Arc::clone(&self.sights.now().vfs);
         if Arc::ptr_eq(&from, to) {
-            return Ok(());
+            return Ok(0);
         }
         // Asked before anything is changed, so that a database that can not answer changes nothing.
         from.changed_apart(to)?;
@@ -39,7 +40,7 @@ impl Shared {
         self.observe(&sight);
         let led_away = {
             let mut nodes = self.nodes.lock();
-            let led_away = nodes.switch(sight.id);
+            let led_away = nodes.begin_switch(sight.id);
             self.sights.show(sight);
             led_away
         };
@@ -48,8 +49,13 @@ impl Shared {
         }
         // What callers do next is no part of what they did before.
         from.end_operations();
-        self.release_abandoned();
-        self.tell_switched((&from, to), &led_away)
+        if let Err(err) = self.tell_switched((&from, to), &led_away) {
+            // What is read and written is right all the same; names and attributes may not be.
+            error!(error = %Chain(&err), "the kernel may still believe names from before a switch");
+        }
+        let held = self.nodes.lock().end_switch();
+        held.into_iter().for_each(|resume| resume(self));
+        Ok(from.open_files())
     }
 
     /// Tells the kernel what it must not believe any more, and waits until it has heard.

@@ -29,6 +29,8 @@ pub(super) struct Table {
     nodes: FileNodes,
     waiting: Vec<Waiting>,
     next_number: u64,
+    /// Those who wait until a switch has ended, while one goes on.
+    held: Option<Vec<Resume>>,
 }
 
 /// Somebody who wants a seat at a node.
@@ -40,6 +42,14 @@ pub(super) struct Coming {
     pub(super) writes: bool,
     pub(super) strayed: bool,
     pub(super) since: Instant,
+}
+
+/// Why somebody has to look again before he is seated.
+pub(super) enum NotSeated {
+    /// The version that he pinned may not be the current one any more.
+    Published,
+    /// Another sight is shown, or is about to be.
+    Switched,
 }
 
 impl Coming {
@@ -73,10 +83,23 @@ impl DerefMut for Table {
     }
 }
 
+impl Table {
+    /// Shows another sight; see [`Nodes::switch`]. Whoever comes to open something waits from now on.
+    pub(super) fn begin_switch(&mut self, to: SightId) -> Vec<Ino> {
+        self.held.get_or_insert_default();
+        self.nodes.switch(to)
+    }
+
+    /// Returns those who waited for the end of a switch.
+    pub(super) fn end_switch(&mut self) -> Vec<Resume> {
+        self.held.take().unwrap_or_default()
+    }
+}
+
 impl NodeTable {
     pub(super) fn new(root: Ino, sharing: Sharing) -> Self {
         let nodes = Nodes::new(root, sharing);
-        Self { table: Mutex::new(Table { nodes, waiting: Vec::new(), next_number: 0 }) }
+        Self { table: Mutex::new(Table { nodes, waiting: Vec::new(), next_number: 0, held: None }) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
@@ -85,9 +108,7 @@ impl NodeTable {
 
     /// Seats somebody who opens in `sight`; see [`Nodes::seat`].
     ///
-    /// `None` says that another sight is shown by now, or that something was published since the
-    /// table counted `publishes`: whoever pinned a version before must look whether it is still the
-    /// current one.
+    /// [`NotSeated::Published`] where something was since the table counted `publishes`.
     pub(super) fn seat(
         &self,
         coming: &Coming,
@@ -95,12 +116,15 @@ impl NodeTable {
         content: Content<ContentKey>,
         file: Option<&Arc<OpenFile>>,
         publishes: Option<u64>,
-    ) -> Option<Seating> {
+    ) -> Result<Seating, NotSeated> {
         let mut table = self.lock();
-        if sight != table.sight() || publishes.is_some_and(|seen| seen != table.publishes()) {
-            return None;
+        if table.held.is_some() || sight != table.sight() {
+            return Err(NotSeated::Switched);
         }
-        Some(table.seat(&coming.ask(sight), content, file.cloned()))
+        if publishes.is_some_and(|seen| seen != table.publishes()) {
+            return Err(NotSeated::Published);
+        }
+        Ok(table.seat(&coming.ask(sight), content, file.cloned()))
     }
 
     /// Seats whoever made a file: nobody else knows its node yet, so that it fits, whatever is shown
@@ -121,6 +145,15 @@ impl NodeTable {
 }
 
 impl Shared {
+    /// Goes on with `resume` when no switch is under way, at once if none is. Before its end the kernel
+    /// may believe that a node has the size of what was shown before, and would read no more of it.
+    pub(super) fn when_shown(&self, resume: Resume) {
+        if let Some(held) = &mut self.nodes.lock().held {
+            return held.push(resume);
+        }
+        resume(self);
+    }
+
     /// Goes on with `resume` when nobody is about to leave the node, at once if nobody is.
     pub(super) fn when_settled(&self, coming: Coming, resume: Resume) {
         let (until, number) = {

@@ -102,17 +102,18 @@ fn what_is_published_in_a_sight_that_is_not_shown_moves_no_name() {
 }
 
 #[test]
-fn an_open_that_is_on_its_way_when_it_is_switched_comes_anew() {
+fn an_open_that_was_moved_still_comes_to_its_seat_after_a_switch() {
     let mut table = table();
     seated(seat(&mut table, ONE, OWN, Content::Line));
     assert_eq!(seat(&mut table, TWO, OWN, Content::Version(1)), Seating::Moved);
     let publishes = table.publishes();
     table.switch(TRY);
     assert_ne!(table.publishes(), publishes, "whoever pinned a version has to look again");
-    assert_eq!(table.abandoned(), ["pinned"]);
-    let node = lead(&mut table).node;
-    assert_ne!(node, OWN);
-    assert_eq!(table.arrive(TWO, FILE, node, false), Arrival::New);
+    let Lead { node, is_lasting, pinned } = lead(&mut table);
+    assert_eq!((is_lasting, pinned), (false, Some("pinned")));
+    assert!(matches!(table.arrive(TWO, FILE, node, false), Arrival::Seated(_, Some("pinned"))));
+    assert_eq!(table.occupied_by(FILE, node), Some(MAIN));
+    assert_ne!(lead(&mut table).node, node, "the next one comes to what is shown");
 }
 
 #[test]
