@@ -70,6 +70,8 @@ fn what_is_no_branch_is_refused_and_nothing_changes() {
     shot("snapshot_is_a_branch", 4, &["snapshot", "remove", "try"]);
     shot("snapshot_written_to", 4, &["import", "one", "photos@before:"]);
     shot("branch_never_abandoned", 4, &["branch", "restore", "try"]);
+    shot("switch_without_a_mount", 3, &["switch", "try"]);
+    shot("switch_of_another_folder", 3, &["switch", "try", "one"]);
     bench.ok(&["branch", "abandon", "try"]);
     shot("branch_abandoned", 3, &["export", "photos@try:", "out"]);
     bench.ok(&["bucket", "create", "letters"]);

@@ -27,10 +27,10 @@ use std::{
 use tesfs_pathtree::Ino;
 
 use self::family::{Cache, Family, Node, Stage, Taken};
+pub(crate) use self::sights::SightId;
 
 mod family;
-#[cfg(test)]
-mod switch_tests;
+mod sights;
 #[cfg(test)]
 mod tests;
 
@@ -70,15 +70,6 @@ pub(crate) struct NodeId(pub(crate) u64);
 impl NodeId {
     /// The mount's root, whatever its inode's number.
     pub(crate) const ROOT: Self = Self(1);
-}
-
-/// One of the filesystems that a mount shows, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SightId(pub(crate) u32);
-
-impl SightId {
-    /// What the mount shows first.
-    pub(crate) const FIRST: Self = Self(0);
 }
 
 /// The thread a request came from; 0 is one that we cannot tell from others.
@@ -217,43 +208,6 @@ impl<K: Copy + Eq, F: Clone> Nodes<K, F> {
             families_max: REMEMBERED_MAX,
             abandoned: Vec::new(),
         }
-    }
-
-    /// Returns what is shown.
-    pub(crate) fn sight(&self) -> SightId {
-        self.sight
-    }
-
-    /// Shows `to` from now on, and returns the inodes whose names lead to another node since.
-    ///
-    /// Where anything is open of what was shown so far, the node is left to it. An open that was moved
-    /// still comes to the seat that is kept for it.
-    pub(crate) fn switch(&mut self, to: SightId) -> Vec<Ino> {
-        // Whoever pinned a version looks again: it may be another one now.
-        self.publishes += 1;
-        let from = std::mem::replace(&mut self.sight, to);
-        let mut led_away = Vec::new();
-        for (ino, family) in &mut self.families {
-            let led = family.line(from).unwrap_or(family.home);
-            let home = family.line(to).or_else(|| family.free()).unwrap_or_else(|| {
-                let id = NodeId(self.next_fresh);
-                self.next_fresh += 1;
-                self.fresh.insert(id, *ino);
-                family.add(id);
-                id
-            });
-            family.home = home;
-            if led != home {
-                led_away.push(*ino);
-            }
-        }
-        led_away
-    }
-
-    /// Returns the sight that whoever has an inode open at `node` is in; `None` if nobody has.
-    pub(crate) fn occupied_by(&self, ino: Ino, node: NodeId) -> Option<SightId> {
-        let found = self.families.get(&ino)?.node(node)?;
-        (!found.is_free()).then_some(found.sight)
     }
 
     /// Returns an inode's own node: the one with its number.

@@ -57,18 +57,22 @@ pub(super) struct Stale {
 }
 
 impl Stale {
+    /// Sends all of it; what the kernel does not take keeps it from nothing else.
     fn send(&self, notifier: &Notifier) -> io::Result<()> {
-        for (parent, name) in &self.names {
-            notifier.inval_entry(inode_number(*parent), name.as_os_str())?;
-        }
-        for directory in &self.directories {
+        let names = self.names.iter().map(|(parent, name)| {
+            let parent = inode_number(*parent);
+            notifier.inval_entry(parent, name.as_os_str())
+        });
+        let directories = self.directories.iter().map(|directory| {
             let directory = inode_number(*directory);
             // Nothing has this name: the kernel only takes the directory's lock, so that every
             // lookup and listing that is under way there has ended before the rest is dropped.
             notifier.inval_entry(directory, OsStr::new("."))?;
-            notifier.inval_inode(directory, 0, 0)?;
-        }
-        self.attributes.iter().try_for_each(|node| notifier.inval_inode(inode_number(*node), -1, 0))
+            notifier.inval_inode(directory, 0, 0)
+        });
+        let attributes =
+            self.attributes.iter().map(|node| notifier.inval_inode(inode_number(*node), -1, 0));
+        names.chain(directories).chain(attributes).fold(Ok(()), io::Result::and)
     }
 }
 

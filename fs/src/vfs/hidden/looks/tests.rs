@@ -92,3 +92,19 @@ fn the_last_number_is_given_out_and_no_other_one() {
     assert_eq!(refused.errno(), libc::EOVERFLOW);
     look(&looks, &view, 1, 0);
 }
+
+#[test]
+fn looks_that_take_the_place_of_others_have_no_number_of_theirs() {
+    let view = view();
+    let (one, other) = (Looks::new(&view), Looks::new(&view));
+    for state in 0..3 {
+        look(&one, &view, state, 0);
+    }
+    let old = look(&other, &view, 7, 0);
+    let said = other.say(&words("yesterday"), true, Arc::clone(&old), 0);
+    other.begin_behind(&one);
+    assert!(other.find(said.number(Ino(1)).unwrap(), 0).is_none(), "it may be another's");
+    assert!(other.said(&words("yesterday"), true, 0).is_none());
+    assert!(other.find(number(REMOVED, Ino(1)).unwrap(), 0).is_some());
+    assert!(look(&other, &view, 7, 0).number > look(&one, &view, 2, 0).number);
+}

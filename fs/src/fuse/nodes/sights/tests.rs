@@ -1,6 +1,7 @@
-//! Switching the nodes of a mount to another sight.
+use std::time::Instant;
 
 use super::*;
+use crate::fuse::nodes::{Arrival, Ask, Content, Lead, Notice, Seat, Seating, Sharing, Thread};
 
 type Table = Nodes<u32, &'static str>;
 
