@@ -291,23 +291,35 @@ impl Prune<'_, '_> {
         pruned: Stamp,
         until: Hlc,
     ) -> Result<(), DbError> {
-        self.tx
+        // By its key: a file may have a great many versions.
+        let before: Option<Stamp> = self
+            .tx
             .prepare_cached(
-                "UPDATE past SET until = ?6
-                 WHERE id = ?1 AND branch = ?2 AND facet = ?3 AND until = ?4
-                   AND (since, actor) = (SELECT b.since, b.actor FROM past AS b
-                       WHERE b.id = ?1 AND b.branch = ?2 AND b.facet = ?3
-                         AND (b.since, b.actor) < (?4, ?5)
-                       ORDER BY b.since DESC, b.actor DESC LIMIT 1)",
+                "SELECT since, actor FROM past
+                 WHERE id = ?1 AND branch = ?2 AND facet = ?3 AND (since, actor) < (?4, ?5)
+                 ORDER BY since DESC, actor DESC LIMIT 1",
             )
             .and_then(|mut stmt| {
                 let number = facet.number();
+                let key = params![place.row, place.branch, number, pruned.hlc, pruned.actor];
+                stmt.query_row(key, |row| Ok(Stamp { hlc: row.get(0)?, actor: row.get(1)? }))
+                    .optional()
+            })
+            .doing("finding the version before a pruned one")?;
+        let Some(before) = before else { return Ok(()) };
+        self.tx
+            .prepare_cached(
+                "UPDATE past SET until = ?7 WHERE id = ?1 AND branch = ?2 AND facet = ?3
+                 AND since = ?4 AND actor = ?5 AND until = ?6",
+            )
+            .and_then(|mut stmt| {
                 stmt.execute(params![
                     place.row,
                     place.branch,
-                    number,
+                    facet.number(),
+                    before.hlc,
+                    before.actor,
                     pruned.hlc,
-                    pruned.actor,
                     until
                 ])
             })
