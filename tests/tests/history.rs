@@ -1,7 +1,6 @@
 //! `.tesfs/` through a mount, with the programs people use to get things back.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stderr, reason = "whoever runs the tests must see what is skipped")]
 
 use std::{
     cell::Cell,
@@ -16,107 +15,49 @@ use std::{
     time::Duration,
 };
 
-use tesfs_tests::{Mode, Node, NodePlace, close, eventually};
+use tesfs_tests::{Mode, Rig, close, eventually};
 
 /// Sizes of a file: one that is kept in the database, one that is a file.
 const SIZES: [usize; 2] = [3000, 300_000];
 /// How long a second may take to be over.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A mounted bucket that is taken away in the end.
-struct Rig {
-    node: Option<Node>,
-    dir: PathBuf,
+/// The newest time that is listed, once it is over, so that nothing is added to it.
+fn moment(rig: &Rig) -> String {
+    let listed = || names(&rig.at(".tesfs/at")).pop();
+    let moment = listed().expect("something changed");
+    let probe = rig.at("probe");
+    let is_over = || {
+        fs::write(&probe, b"probe").unwrap();
+        (listed()? > moment).then_some(())
+    };
+    eventually(PATIENCE, is_over).expect("a second passes");
+    moment
 }
 
-impl Rig {
-    /// `None` where nothing can be mounted.
-    fn start(mode: Mode, name: &str) -> Option<Self> {
-        if !Path::new("/dev/fuse").exists() || !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs /dev/fuse and root");
-            return None;
-        }
-        let unique = format!("tesfs-history-{name}-{}-{}", mode.name(), std::process::id());
-        let dir = std::env::temp_dir().join(unique);
-        fs::create_dir_all(dir.join("mnt")).unwrap();
-        let place = NodePlace {
-            data_dir: dir.join("data"),
-            mountpoint: dir.join("mnt"),
-            mode,
-            config: None,
-            boot_id: None,
-            log: dir.join("log"),
-        };
-        let node = Node::start(&place).unwrap();
-        assert_eq!(node.mode(), Some(mode));
-        Some(Self { node: Some(node), dir })
+/// A tree of small and large files, a link, an executable and odd names.
+fn grow(rig: &Rig) -> PathBuf {
+    let photos = rig.at("photos");
+    for folder in ["2025", "2026/summer", "empty"] {
+        fs::create_dir_all(photos.join(folder)).unwrap();
     }
-
-    /// Runs a command of the node.
-    fn tesfs(&self, args: &[&str]) -> String {
-        let mut command = Command::new(Node::binary().unwrap());
-        command.env("TESFS_CONFIG", "/dev/null").env("TESFS_DATA_DIR", self.dir.join("data"));
-        run(command.arg("--quiet").args(args).current_dir(self.dir.join("mnt")))
+    let files = ["2025/a", "2025/b c", "2026/summer/d\u{e9}", "e"];
+    for (seed, name) in (0_u8..).zip(files) {
+        write(&photos.join(name), &filled(SIZES[usize::from(seed % 2)], seed));
     }
-
-    fn at(&self, path: &str) -> PathBuf {
-        self.dir.join("mnt").join(path)
-    }
-
-    /// A place beside the mount.
-    fn beside(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-
-    /// The newest time that is listed, once it is over, so that nothing is added to it.
-    fn moment(&self) -> String {
-        let listed = || names(&self.at(".tesfs/at")).pop();
-        let moment = listed().expect("something changed");
-        let probe = self.at("probe");
-        let is_over = || {
-            fs::write(&probe, b"probe").unwrap();
-            (listed()? > moment).then_some(())
-        };
-        eventually(PATIENCE, is_over).expect("a second passes");
-        moment
-    }
-
-    /// A tree of small and large files, a link, an executable and odd names.
-    fn grow(&self) -> PathBuf {
-        let photos = self.at("photos");
-        for folder in ["2025", "2026/summer", "empty"] {
-            fs::create_dir_all(photos.join(folder)).unwrap();
-        }
-        let files = ["2025/a", "2025/b c", "2026/summer/d\u{e9}", "e"];
-        for (seed, name) in (0_u8..).zip(files) {
-            write(&photos.join(name), &filled(SIZES[usize::from(seed % 2)], seed));
-        }
-        fs::hard_link(photos.join("e"), photos.join("2025/e again")).unwrap();
-        symlink("../e", photos.join("2025/to e")).unwrap();
-        run(Command::new("chmod").arg("750").arg(photos.join("2025/a")));
-        run(Command::new("setfattr")
-            .args(["-n", "user.mood", "-v", "sunny"])
-            .arg(photos.join("e")));
-        photos
-    }
-
-    /// What people do to a tree.
-    fn spoil(&self, photos: &Path) {
-        write(&photos.join("e"), &filled(SIZES[1] + 77, 99));
-        fs::rename(photos.join("2025/a"), photos.join("2025/z")).unwrap();
-        fs::remove_dir_all(photos.join("2026")).unwrap();
-        fs::write(photos.join("new"), b"new").unwrap();
-    }
+    fs::hard_link(photos.join("e"), photos.join("2025/e again")).unwrap();
+    symlink("../e", photos.join("2025/to e")).unwrap();
+    run(Command::new("chmod").arg("750").arg(photos.join("2025/a")));
+    run(Command::new("setfattr").args(["-n", "user.mood", "-v", "sunny"]).arg(photos.join("e")));
+    photos
 }
 
-impl Drop for Rig {
-    fn drop(&mut self) {
-        let ended = self.node.take().map(Node::unmount);
-        if !thread::panicking() {
-            ended.transpose().unwrap();
-            fs::remove_dir_all(&self.dir).unwrap();
-        }
-    }
+/// What people do to a tree.
+fn spoil(photos: &Path) {
+    write(&photos.join("e"), &filled(SIZES[1] + 77, 99));
+    fs::rename(photos.join("2025/a"), photos.join("2025/z")).unwrap();
+    fs::remove_dir_all(photos.join("2026")).unwrap();
+    fs::write(photos.join("new"), b"new").unwrap();
 }
 
 /// Tells a thread to end, whatever happens.
@@ -181,13 +122,13 @@ fn errno(result: io::Result<impl Sized>) -> Option<i32> {
 
 /// `cp -a`, `rsync -a`, `find | cat`, `diff -r` and `tar` take a tree as it was.
 fn programs_copy_a_tree_as_it_was(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "copies") else { return };
-    let photos = rig.grow();
+    let Some(rig) = Rig::start(mode, "history-copies") else { return };
+    let photos = grow(&rig);
     let was = tree(&photos);
     let reference = rig.beside("reference");
     run(Command::new("cp").arg("-a").arg(&photos).arg(&reference));
-    let moment = rig.moment();
-    rig.spoil(&photos);
+    let moment = moment(&rig);
+    spoil(&photos);
     let old = rig.at(".tesfs/at").join(&moment).join("photos");
     assert!(tree(&old) == was);
     run(Command::new("diff").args(["-r", "--no-dereference"]).arg(&old).arg(&reference));
@@ -227,11 +168,11 @@ fn programs_copy_a_tree_as_it_was(mode: Mode) {
 /// A reader of the past keeps its bytes, by read(2) and through a mapping's pages, whatever becomes
 /// of the file; and so does everybody who opens the past later.
 fn the_past_stays_while_the_file_is_overwritten(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "overwritten") else { return };
+    let Some(rig) = Rig::start(mode, "history-overwritten") else { return };
     for size in SIZES {
         let path = rig.at(&format!("file-{size}"));
         write(&path, &filled(size, 1));
-        let moment = rig.moment();
+        let moment = moment(&rig);
         let old = rig.at(".tesfs/at").join(&moment).join(path.file_name().unwrap());
         let held = File::open(&old).unwrap();
         let live = File::open(&path).unwrap();
@@ -262,7 +203,7 @@ fn the_past_stays_while_the_file_is_overwritten(mode: Mode) {
 
 /// Pairs of files are written one after the other: no state has the second newer than the first.
 fn a_walk_during_writes_sees_one_state(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "walk") else { return };
+    let Some(rig) = Rig::start(mode, "history-walk") else { return };
     let pairs = rig.at("pairs");
     fs::create_dir_all(&pairs).unwrap();
     let done = AtomicBool::new(false);
@@ -315,8 +256,8 @@ fn a_walk_during_writes_sees_one_state(mode: Mode) {
 
 /// What was removed can be taken from `deleted/`, which shows it at once, and nothing that is not.
 fn what_was_removed_can_be_copied_back(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "deleted") else { return };
-    let photos = rig.grow();
+    let Some(rig) = Rig::start(mode, "history-deleted") else { return };
+    let photos = grow(&rig);
     let was = tree(&photos.join("2026"));
     let deleted = rig.at(".tesfs/deleted/photos");
     assert_eq!(names(&deleted), ["2025", "2026", "empty"]);
@@ -334,9 +275,9 @@ fn what_was_removed_can_be_copied_back(mode: Mode) {
 
 /// Every change is refused, with an errno by which programs do the right thing.
 fn nothing_can_be_written_there(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "refused") else { return };
-    let photos = rig.grow();
-    let moment = rig.moment();
+    let Some(rig) = Rig::start(mode, "history-refused") else { return };
+    let photos = grow(&rig);
+    let moment = moment(&rig);
     let old = rig.at(".tesfs/at").join(&moment).join("photos");
     let (file, new) = (old.join("e"), old.join("new"));
     let refused = [
@@ -372,7 +313,7 @@ fn nothing_can_be_written_there(mode: Mode) {
 
 /// A repository can be looked at as it was.
 fn git_reads_a_repository_as_it_was(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "git") else { return };
+    let Some(rig) = Rig::start(mode, "history-git") else { return };
     let work = rig.at("work");
     fs::create_dir(&work).unwrap();
     let git = |dir: &Path, args: &[&str]| {
@@ -384,7 +325,7 @@ fn git_reads_a_repository_as_it_was(mode: Mode) {
     fs::write(work.join("file"), b"one\n").unwrap();
     git(&work, &["add", "file"]);
     git(&work, &["commit", "-qm", "first"]);
-    let moment = rig.moment();
+    let moment = moment(&rig);
     fs::write(work.join("file"), b"two\n").unwrap();
     git(&work, &["commit", "-qam", "second"]);
     let old = rig.at(".tesfs/at").join(&moment).join("work");
@@ -397,12 +338,12 @@ fn git_reads_a_repository_as_it_was(mode: Mode) {
 /// What is closed, made and removed on another branch is seen by the next look, though the kernel was
 /// just told something else; and a file that is open stays as it was opened.
 fn another_branch_is_never_stale(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "branches") else { return };
-    let photos = rig.grow();
-    rig.tesfs(&["branch", "create", "try"]);
+    let Some(rig) = Rig::start(mode, "history-branches") else { return };
+    let photos = grow(&rig);
+    rig.ok(&["branch", "create", "try"]);
     let other = rig.beside("other");
     fs::create_dir(&other).unwrap();
-    rig.tesfs(&["mount", "--background", "mnt@try", other.to_str().unwrap()]);
+    rig.ok(&["mount", "--background", "main@try", other.to_str().unwrap()]);
     assert_eq!(names(&rig.at(".tesfs/branches")), ["try"]);
     assert_eq!(names(&other.join(".tesfs/branches")), ["main"]);
     let seen = rig.at(".tesfs/branches/try/photos");
@@ -439,12 +380,12 @@ fn another_branch_is_never_stale(mode: Mode) {
     let copy = rig.beside("copy");
     run(Command::new("cp").arg("-a").arg(&seen).arg(&copy));
     assert!(tree(&copy) == tree(&other.join("photos")));
-    rig.tesfs(&["umount", other.to_str().unwrap()]);
+    rig.ok(&["umount", other.to_str().unwrap()]);
 }
 
 /// What tesfs knows of a file is an attribute of it: for who asks by name.
 fn a_file_tells_its_story(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "story") else { return };
+    let Some(rig) = Rig::start(mode, "history-story") else { return };
     let path = rig.at("file");
     write(&path, &filled(SIZES[0], 1));
     let ask = |path: &Path, key: &str| {

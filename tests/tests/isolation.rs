@@ -4,7 +4,6 @@
 //! Every version says which it is in each of its words, so that a mixture shows wherever it is.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stderr, reason = "whoever runs the tests must see what is skipped")]
 
 use std::{
     collections::BTreeSet,
@@ -14,13 +13,13 @@ use std::{
         fd::{AsFd as _, AsRawFd as _},
         unix::fs::{FileExt as _, MetadataExt as _},
     },
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     ptr, slice, thread,
     time::{Duration, SystemTime},
 };
 
-use tesfs_tests::{Mode, Node, NodePlace, close, eventually};
+use tesfs_tests::{Mode, Rig, close, eventually};
 
 /// Sizes of a version: one that is kept in the database, one that is a file.
 const SIZES: [usize; 2] = [4096, 64 * 1024];
@@ -31,50 +30,6 @@ const OPENS: usize = 250;
 const HELD: usize = 8;
 /// How long the end of a mapping may take to be noticed.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A mounted bucket that is taken away in the end.
-struct Rig {
-    node: Option<Node>,
-    place: NodePlace,
-    dir: PathBuf,
-}
-
-impl Rig {
-    /// `None` where nothing can be mounted.
-    fn start(mode: Mode, name: &str) -> Option<Self> {
-        if !Path::new("/dev/fuse").exists() || !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs /dev/fuse and root");
-            return None;
-        }
-        let unique = format!("tesfs-isolation-{name}-{}-{}", mode.name(), std::process::id());
-        let dir = std::env::temp_dir().join(unique);
-        fs::create_dir_all(dir.join("mnt")).unwrap();
-        let place = NodePlace {
-            data_dir: dir.join("data"),
-            mountpoint: dir.join("mnt"),
-            mode,
-            config: None,
-            boot_id: None,
-            log: dir.join("log"),
-        };
-        let node = Node::start(&place).unwrap();
-        Some(Self { node: Some(node), place, dir })
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.place.mountpoint.join(name)
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        let ended = self.node.take().map(Node::unmount);
-        if !thread::panicking() {
-            ended.transpose().unwrap();
-            fs::remove_dir_all(&self.dir).unwrap();
-        }
-    }
-}
 
 fn version(id: u64, size: usize) -> Vec<u8> {
     id.to_le_bytes().repeat(size / 8)
@@ -134,9 +89,9 @@ fn open(path: &Path) -> File {
 
 /// Every open after a close sees what was closed, from this process and from another.
 fn a_close_is_seen_by_every_later_open(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "close") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-close") else { return };
     for size in SIZES {
-        let path = rig.file(&format!("file-{size}"));
+        let path = rig.at(&format!("file-{size}"));
         fs::write(&path, version(0, size)).unwrap();
         let ino = fs::metadata(&path).unwrap().ino();
         let mut held = Vec::new();
@@ -162,9 +117,9 @@ fn a_close_is_seen_by_every_later_open(mode: Mode) {
 
 /// What stat said before the close holds after it: git takes a file that differs for changed.
 fn a_close_changes_no_attribute(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "still") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-still") else { return };
     for (round, size) in (0_u64..30).flat_map(|round| SIZES.map(|size| (round, size))) {
-        let path = rig.file(&format!("f{}", round % 7));
+        let path = rig.at(&format!("f{}", round % 7));
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).unwrap();
         (&file).write_all(&version(round, size)).unwrap();
         if round % 3 == 0 {
@@ -186,9 +141,9 @@ fn attributes(of: &Metadata) -> [i64; 8] {
 
 /// Readers, among writers that never stop, only ever see whole versions, and none twice backwards.
 fn readers_among_writers_see_whole_versions(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "many") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-many") else { return };
     for size in SIZES {
-        let path = rig.file(&format!("file-{size}"));
+        let path = rig.at(&format!("file-{size}"));
         fs::write(&path, version(0, size)).unwrap();
         let ino = fs::metadata(&path).unwrap().ino();
         // Two writers truncate and write at once: their line is a mixture while they do, and so
@@ -236,9 +191,9 @@ fn read_on(path: &Path, size: usize, ino: u64, reader: usize) {
 
 /// Hard links are names of one file: all of them show the version that was closed last.
 fn all_names_show_the_version_closed_last(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "names") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-names") else { return };
     let size = SIZES[1];
-    let (first, second) = (rig.file("first"), rig.file("second"));
+    let (first, second) = (rig.at("first"), rig.at("second"));
     fs::write(&first, version(0, size)).unwrap();
     fs::hard_link(&first, &second).unwrap();
     let ino = fs::metadata(&first).unwrap().ino();
@@ -262,8 +217,8 @@ fn all_names_show_the_version_closed_last(mode: Mode) {
 
 /// Appends by many threads, each open and closed by itself, are all kept.
 fn no_append_is_lost(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "append") else { return };
-    let path = rig.file("log");
+    let Some(rig) = Rig::start(mode, "isolation-append") else { return };
+    let path = rig.at("log");
     fs::write(&path, "").unwrap();
     thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -285,9 +240,9 @@ fn no_append_is_lost(mode: Mode) {
 
 /// A size changed by name is a version like any other: older readers keep theirs.
 fn a_truncation_by_name_leaves_readers_alone(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "truncate") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-truncate") else { return };
     for size in SIZES {
-        let path = rig.file(&format!("file-{size}"));
+        let path = rig.at(&format!("file-{size}"));
         fs::write(&path, version(7, size)).unwrap();
         let before = open(&path);
         let by_name = Command::new("truncate").arg("-s").arg("8").arg(&path).status().unwrap();
@@ -302,12 +257,12 @@ fn a_truncation_by_name_leaves_readers_alone(mode: Mode) {
 /// A handle that is opened anew through /proc stays at the node of the version that was read there.
 /// Whoever comes after that reader gets a node of his own.
 fn a_handle_opened_anew_keeps_nobody_at_its_version(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "anew") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-anew") else { return };
     let size = SIZES[1];
     for number in 0..HELD {
-        let path = rig.file(&format!("file-{number}"));
-        write_version(&rig.file("new"), 1, size);
-        fs::rename(rig.file("new"), &path).unwrap();
+        let path = rig.at(&format!("file-{number}"));
+        write_version(&rig.at("new"), 1, size);
+        fs::rename(rig.at("new"), &path).unwrap();
         let reader = open(&path);
         let by_handle = format!("/proc/self/fd/{}", reader.as_fd().as_raw_fd());
         let anew = OpenOptions::new().write(true).open(by_handle).unwrap();
@@ -324,9 +279,9 @@ fn a_handle_opened_anew_keeps_nobody_at_its_version(mode: Mode) {
 /// The kernel maps the one backing file of a node, for every handle: one whose mapping would store
 /// into the version that is read there is refused.
 fn a_version_is_never_mapped_for_writing(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "stores") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-stores") else { return };
     let size = SIZES[1];
-    let path = rig.file("file");
+    let path = rig.at("file");
     write_version(&path, 1, size);
     let reader = open(&path);
     let by_handle = format!("/proc/self/fd/{}", reader.as_fd().as_raw_fd());
@@ -379,10 +334,10 @@ impl Drop for Mapping {
 /// A mapping that outlives its handle belongs to the line: what was closed stays as it was, and late
 /// stores are a version of their own. A reader at the line's node makes no difference.
 fn late_stores_change_no_version(mode: Mode) {
-    let Some(rig) = Rig::start(mode, "late") else { return };
+    let Some(rig) = Rig::start(mode, "isolation-late") else { return };
     let size = SIZES[1];
     for with_reader in [false, true] {
-        let path = rig.file(&format!("file-{with_reader}"));
+        let path = rig.at(&format!("file-{with_reader}"));
         let mut options = OpenOptions::new();
         let writer = options.read(true).write(true).create_new(true).open(&path).unwrap();
         writer.write_all_at(&version(1, size), 0).unwrap();
