@@ -32,6 +32,8 @@ pub(crate) struct Switch {
 pub(crate) enum SwitchError {
     #[error("'{shown}' is shown at {dir}")]
     Elsewhere { shown: String, branch: String, dir: PathBuf },
+    #[error("{dir} showed '{shown}' before, and files are open for writing there")]
+    WrittenElsewhere { shown: String, dir: PathBuf },
     #[error("{dir} shows the bucket '{bucket}', and '{other}' is another one")]
     OtherBucket { dir: PathBuf, bucket: String, other: String },
     #[error("no folder of tesfs is mounted at or above {dir}")]
@@ -41,7 +43,7 @@ pub(crate) enum SwitchError {
 impl SwitchError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Elsewhere { .. } => Exit::Refused,
+            Self::Elsewhere { .. } | Self::WrittenElsewhere { .. } => Exit::Refused,
             Self::OtherBucket { .. } => Exit::Usage,
             Self::NotInMount { .. } => Exit::NotFound,
         }
@@ -55,6 +57,9 @@ impl SwitchError {
                  {branch}` makes another branch of the same",
                 dir.display(),
             ),
+            Self::WrittenElsewhere { dir, .. } => {
+                format!("close them first: `fuser -vm {}` lists who has them open", dir.display())
+            }
             Self::OtherBucket { other, .. } => {
                 format!("`tesfs mount {other} DIR` shows that one at another folder")
             }

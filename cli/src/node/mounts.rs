@@ -2,8 +2,9 @@
 
 use std::{
     path::{Path, PathBuf},
+    ptr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -45,8 +46,9 @@ pub(crate) struct MountWish {
 pub(crate) struct Mounted {
     /// Protects what it shows; innermost. It is of one bucket, whatever it is switched to.
     shown: Mutex<Shown>,
-    /// Protects a switch, from its record to its end.
-    switching: Mutex<()>,
+    /// Protects a switch, from its record to its end; and what it showed before, while anything is
+    /// open there.
+    before: Mutex<Vec<(ShownKey, Weak<Vfs>)>>,
     pub(crate) dir: PathBuf,
     pub(crate) wish: MountWish,
     pub(crate) since_ns: i64,
@@ -82,9 +84,10 @@ impl Mounted {
         vfs: &Arc<Vfs>,
         record: impl Fn(&Shown) -> Result<(), CliError>,
     ) -> Result<usize, CliError> {
-        let _one_at_a_time = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let from = self.shown();
         record(to)?;
+        let was = self.mount.shows();
         let open_files = match self.mount.switch(vfs) {
             Ok(open_files) => open_files,
             Err(source) => {
@@ -92,8 +95,17 @@ impl Mounted {
                 return Err(CliError::tree("switching", self.dir.display().to_string(), source));
             }
         };
+        before.retain(|(key, vfs)| *key != from.key() && vfs.strong_count() > 0);
+        before.push((from.key(), was));
         *self.lock_shown() = to.clone();
         Ok(open_files)
+    }
+
+    /// Whether files are open for writing in something that it showed before.
+    fn writes_in(&self, key: ShownKey) -> bool {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = before.iter().filter(|(known, _)| *known == key);
+        open.filter_map(|(_, vfs)| vfs.upgrade()).any(|vfs| vfs.has_any_writers())
     }
 
     fn lock_shown(&self) -> MutexGuard<'_, Shown> {
@@ -182,6 +194,7 @@ impl Mounts {
         if taken {
             return Err(CliError::BucketBusy { bucket: shown.name() });
         }
+        self.require_unwritten(shown, None)?;
         starting.push((key, dir.to_owned()));
         Ok(Starting { mounts: Arc::clone(self), shown: key, dir: dir.to_owned() })
     }
@@ -210,8 +223,24 @@ impl Mounts {
         if starting.iter().any(|(other, at)| *other == key || *at == dir) {
             return Err(CliError::BucketBusy { bucket: shown.name() });
         }
+        self.require_unwritten(shown, Some(mounted))?;
         starting.push((key, dir.clone()));
         Ok(Starting { mounts: Arc::clone(self), shown: key, dir })
+    }
+
+    /// Refuses to show, at `here` or a new folder, what another folder showed before and has open for writing: the kernel
+    /// would not hear at one folder of what is written at the other.
+    fn require_unwritten(&self, shown: &Shown, here: Option<&Mounted>) -> Result<(), CliError> {
+        let all: Vec<_> = self.lock().clone();
+        let is_here = |one: &Arc<Mounted>| here.is_some_and(|here| ptr::eq(here, Arc::as_ptr(one)));
+        let mut others = all.into_iter().filter(|mounted| !is_here(mounted));
+        match others.find(|mounted| mounted.writes_in(shown.key())) {
+            None => Ok(()),
+            Some(other) => {
+                let dir = other.dir.clone();
+                Err(SwitchError::WrittenElsewhere { shown: shown.name(), dir }.into())
+            }
+        }
     }
 
     /// Mounts `vfs` at `dir` and keeps it until it is taken away, by whomever.
@@ -239,7 +268,7 @@ impl Mounts {
         let mount = Mount::start(vfs, dir, &options)?;
         let mounted = Arc::new(Mounted {
             shown: Mutex::new(shown.clone()),
-            switching: Mutex::default(),
+            before: Mutex::default(),
             dir: dir.to_owned(),
             wish,
             since_ns: now_ns,

@@ -192,6 +192,11 @@ impl Mount {
         self.shared.switch(to)
     }
 
+    /// Returns the filesystem that is shown, which lives as long as it is or anything is open in it.
+    pub fn shows(&self) -> Weak<Vfs> {
+        Arc::downgrade(&self.shared.sight().vfs)
+    }
+
     /// Returns how many files are open, in what is shown and in what was shown before.
     pub fn open_files(&self) -> usize {
         self.shared.sights.all().iter().map(|vfs| vfs.open_files()).sum()

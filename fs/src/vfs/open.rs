@@ -131,6 +131,11 @@ impl Vfs {
         self.lines.find(ino).is_some()
     }
 
+    /// Says whether anybody has any file open for writing.
+    pub fn has_any_writers(&self) -> bool {
+        !self.lines.all().is_empty()
+    }
+
     /// Commits a birth that was left to the publish, where there was nothing to publish.
     pub(crate) fn commit_birth(&self) -> Result<(), FsError> {
         Ok(self.db.commit_ahead()?)

@@ -347,13 +347,20 @@ fn a_switch_is_refused_in_words() {
     assert!(rig.refused(4, &["switch", "main", dir]).contains("'m' is shown at"));
     assert!(rig.refused(3, &["switch", "tyr"]).contains("did you mean 'try'?"));
     assert!(rig.refused(3, &["switch", "old"]).contains("tesfs branch restore old"));
+    rig.ok(&["branch", "restore", "old"]);
     assert!(rig.refused(2, &["switch", "letters@main"]).contains("tesfs mount letters DIR"));
     assert!(rig.refused(3, &["switch", "nosuch@main"]).contains("no branch or snapshot"));
     let nowhere = rig.dir.to_str().unwrap();
     assert!(rig.refused(3, &["switch", "try", nowhere]).contains("no folder of tesfs"));
     assert!(rig.ok(&["switch", "main"]).contains("shows 'main' of 'm' already"));
-    rig.ok(&["switch", "try", dir]);
+    // What is still written at one folder is not shown at another.
+    let writer = File::create(rig.at("written")).unwrap();
+    rig.ok(&["switch", "old", dir]);
     rig.ok(&["switch", "other"]);
+    assert!(rig.refused(4, &["switch", "main", dir]).contains("files are open for writing there"));
+    close(writer).unwrap();
+    let switched = || rig.run(&["switch", "main", dir]).status.success().then_some(());
+    assert!(tesfs_tests::eventually(Duration::from_secs(5), switched).is_some());
     assert!(rig.ok(&["status", "--json"]).contains("other"));
     rig.ok(&["umount", dir]);
 }

@@ -35,7 +35,7 @@ fn write_on(rig: &Rig, own: usize, mut random: Random, stop: &AtomicBool) -> Clo
         let opened = OpenOptions::new().write(true).create(true).truncate(true).open(rig.at(&path));
         let mut file = match opened {
             Ok(file) => file,
-            // Two switches were faster than one open.
+            // A switch came between twice.
             Err(err) if err.raw_os_error() == Some(libc::ESTALE) => continue,
             Err(err) => panic!("{path}: {err}"),
         };
