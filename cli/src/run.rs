@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::{
     args::{
         BranchCommand, BucketCommand, Cli, Command, ConflictsCommand, DiffArgs, HistoryCommand,
-        KeepFlags, MergeArgs, OperationCommand, RestoreArgs, SnapshotCommand, WhichFlags,
+        KeepFlags, MergeArgs, OperationCommand, RestoreArgs, SnapshotCommand, SwitchArgs,
+        WhichFlags,
     },
     commands::{
         branch::{self, Changed, Kind},
@@ -44,11 +45,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Daemon => serve::daemon(&mut session),
         Command::Umount(args) => session
             .ask(umount::Umount { dir: WirePath(absolute(&args.dir)), lazy: args.lazy }, false),
-        Command::Switch(args) => {
-            let (place, to) = (session.context()?, Said::new(&args.to));
-            let dir = args.dir.as_deref().map(|dir| WirePath(absolute(dir)));
-            session.ask(switch::Switch { place, dir, to }, false)
-        }
+        Command::Switch(args) => switch(&mut session, &args),
         Command::Status(args) => match args.path {
             None => session.ask(status::Status {}, false),
             Some(path) => {
@@ -96,13 +93,22 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
             let target = optional_target(&session, args.path.as_deref())?;
             session.ask(verify::Verify { full: args.full, target }, false)
         }
-        Command::History(HistoryCommand::Prune { bucket, to_free, dry_run }) => {
-            let place = session.context()?;
-            session.ask(history::Prune { place, bucket, to_free, dry_run }, false)
-        }
+        Command::History(command) => history(&mut session, command),
         Command::Gc(args) => session.ask(gc::Gc { dry_run: args.dry_run }, false),
         Command::Completions(_) | Command::Man(_) => Ok(Exit::Success),
     }
+}
+
+fn switch(session: &mut Session, args: &SwitchArgs) -> Result<Exit, CliError> {
+    let (place, to) = (session.context()?, Said::new(&args.to));
+    let dir = args.dir.as_deref().map(|dir| WirePath(absolute(dir)));
+    session.ask(switch::Switch { place, dir, to }, false)
+}
+
+fn history(session: &mut Session, command: HistoryCommand) -> Result<Exit, CliError> {
+    let HistoryCommand::Prune { bucket, to_free, dry_run } = command;
+    let place = session.context()?;
+    session.ask(history::Prune { place, bucket, to_free, dry_run }, false)
 }
 
 fn bucket(session: &mut Session, command: BucketCommand) -> Result<Exit, CliError> {

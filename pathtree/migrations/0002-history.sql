@@ -100,6 +100,9 @@ CREATE TABLE conflicts (
 -- Used by: the open conflicts of a branch, or of one file of it.
 CREATE INDEX conflicts_open ON conflicts (branch, id) WHERE resolved IS NULL;
 
+-- Used by: all conflicts of a file, and forgetting those of a branch.
+CREATE INDEX conflicts_by_row ON conflicts (branch, id);
+
 -- Used by: undoing, or redoing, what found a conflict.
 CREATE INDEX conflicts_by_operation ON conflicts (operation);
 

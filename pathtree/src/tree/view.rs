@@ -68,7 +68,8 @@ impl View {
             let Some(found) = Ancestor::find(conn, branch)? else { break };
             levels.push(Level { branch, through });
             of.get_or_insert((found.bucket, found.root));
-            next = found.parent;
+            // What was forked as of a time before its parent's fork shows nothing that came between.
+            next = found.parent.map(|(parent, fork)| (parent, fork.min(through)));
         }
         let levels = levels.into();
         Ok(of.map(|(bucket, root)| Self { bucket, branch, root, levels, lost_names: None }))

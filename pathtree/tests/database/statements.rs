@@ -22,7 +22,6 @@ const ALLOWED: &[plans::Allowed] = &[
     ("DELETE FROM buckets", "as above, and what refers to them is few"),
     ("DELETE FROM merges WHERE from_branch", "merges are few"),
     ("DELETE FROM mount_points WHERE b", "mount points are few"),
-    ("FROM branches WHERE bucket = ?1 ORDER BY number", "branches are few, and all are listed"),
     ("FROM branches AS b CROSS JOIN change", "as above: one look into the log of each"),
     ("ORDER BY b.name, b.number", "buckets are few, and all of them are listed"),
     ("SELECT count(*) FROM buckets", "buckets are few, and one is created rarely"),

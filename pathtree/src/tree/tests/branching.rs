@@ -98,6 +98,21 @@ fn a_branchs_version_that_did_not_survive_falls_back_to_what_it_inherited() {
 }
 
 #[test]
+fn a_branch_of_a_branch_as_of_before_its_fork_shows_what_was_there_then() {
+    let scratch = Scratch::new();
+    let early = scratch.file(scratch.root, "early");
+    let before = scratch.db().write(|tx| Ok::<_, TreeError>(tx.next_stamp().hlc)).unwrap();
+    scratch.begin();
+    scratch.file(scratch.root, "late");
+    let fork = scratch.fork("try", None);
+    let mut scratch = scratch;
+    switch(&mut scratch, fork);
+    let view = scratch.fork("back", Some(before));
+    assert_eq!(is_on(&scratch, &view, "early"), Some(early));
+    assert_eq!(is_on(&scratch, &view, "late"), None);
+}
+
+#[test]
 fn an_inherited_version_that_did_not_survive_is_lost_on_the_branch_as_well() {
     let mut scratch = Scratch::new();
     let old = scratch.written(scratch.root, "a", 1);
