@@ -95,24 +95,7 @@ impl HybridClock {
             .expect("the closure always returns a value");
         Hlc(wall.0.max(last + 1))
     }
-
-    /// Makes the next reading no less than `at_ns`, unless that is far ahead of the wall; says
-    /// whether the next reading is.
-    pub(crate) fn catch_up_with(&self, at_ns: i64) -> bool {
-        if at_ns > self.wall.now_ns().saturating_add(LEAD_MAX_NS) {
-            return false;
-        }
-        // The first reading of the millisecond after it.
-        let reading = Hlc::from_unix_ns(at_ns.saturating_add(NS_PER_MS - 1));
-        self.last.fetch_max(reading.0.saturating_sub(1), Ordering::SeqCst);
-        true
-    }
 }
-
-const NS_PER_MS: i64 = 1_000_000;
-
-/// How far another clock of this machine may be ahead of the wall clock, which moves by ticks.
-const LEAD_MAX_NS: i64 = 50 * NS_PER_MS;
 
 #[cfg(test)]
 mod tests {
@@ -129,17 +112,6 @@ mod tests {
         assert!(first < second && second < third);
         wall.set(1_800_000_000_000_000_000);
         assert_eq!(clock.tick(), Hlc::from_unix_ns(1_800_000_000_000_000_000));
-    }
-
-    #[test]
-    fn a_finer_clock_is_caught_up_with_and_a_wrong_one_is_not() {
-        let clock = HybridClock::starting_above(Clock::manual(1_700_000_000_000_000_000), Hlc(0));
-        let finer_ns = 1_700_000_000_004_567_890;
-        assert!(clock.catch_up_with(finer_ns));
-        let reading = clock.tick();
-        assert!(reading.unix_ns() >= finer_ns && reading.unix_ns() < finer_ns + NS_PER_MS);
-        assert!(!clock.catch_up_with(finer_ns + 3_600_000_000_000));
-        assert!(clock.tick().unix_ns() < finer_ns + NS_PER_MS);
     }
 
     #[test]

@@ -76,12 +76,6 @@ impl<'c> Tx<'c> {
         Stamp { hlc: self.clock.tick(), actor: self.actor }
     }
 
-    /// Makes the next stamp no older than `at_ns` by another clock of this machine; says whether it
-    /// did. A clock that is far off is not followed.
-    pub(crate) fn catch_up_with(&self, at_ns: i64) -> bool {
-        self.clock.catch_up_with(at_ns)
-    }
-
     /// Returns the wall clock in Unix nanoseconds.
     pub fn now_ns(&self) -> i64 {
         self.clock.wall().now_ns()

@@ -26,7 +26,7 @@ pub struct NewContent {
     /// When they were last written, in Unix nanoseconds.
     pub mtime_ns: i64,
     /// When their writer's file last changed in any way, which stat showed already; `None` if only
-    /// publishing makes the change.
+    /// publishing makes the change. The kernel's clock may be a tick ahead of the version's stamp.
     pub ctime_ns: Option<i64>,
 }
 
@@ -58,8 +58,6 @@ pub fn publish(
 ) -> Result<Published, TreeError> {
     let old = require_inode(tx, view, ino)?;
     adopt(tx, view, ino)?;
-    // No version is older than its file, by whatever clock that was dated.
-    let ctime_ns = new.ctime_ns.filter(|at_ns| tx.catch_up_with(*at_ns));
     let stamp = tx.next_stamp();
     let in_place = own == Some(old.content) && !is_seen(tx, view, old.content)?;
     let superseded =
@@ -90,7 +88,7 @@ pub fn publish(
             in_place,
             base.map(|base| base.hlc),
             base.map(|base| base.actor),
-            ctime_ns,
+            new.ctime_ns,
         ])
     })
     .doing("publishing a version")?;
