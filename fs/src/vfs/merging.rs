@@ -157,27 +157,19 @@ impl Vfs {
             let touched = tree::touched_by_newest(tx, &self.view)?;
             Ok((applied, touched))
         });
-        let drafts = asked.drafts.take();
+        // Those that no row names after all, because of a failure or a rehearsal, go.
+        for draft in asked.drafts.take() {
+            self.store.release_draft(draft.into_draft_file()).map_err(FsError::from)?;
+        }
         match ended {
             Ok((applied, touched)) => {
-                for draft in drafts {
-                    self.store.release_draft(draft.into_draft_file()).map_err(FsError::from)?;
-                }
                 // What callers do next is no part of what they did before.
                 self.operations.end_all();
                 self.announce_all(touched);
                 Ok(applied)
             }
-            Err(ended) => {
-                for draft in drafts {
-                    let back = self.store.drafts().give_back(draft.into_draft_file());
-                    back.map_err(FsError::from)?;
-                }
-                match ended {
-                    Ended::Rehearsed(applied) => Ok(*applied),
-                    Ended::Failed(err) => Err(err),
-                }
-            }
+            Err(Ended::Rehearsed(applied)) => Ok(*applied),
+            Err(Ended::Failed(err)) => Err(err),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Merges and undos with bytes, and what handles that are open meanwhile see of them.
 
 use std::{
+    fs,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -51,6 +52,12 @@ fn check(node: &Node) {
     assert!(recount.miscounts.is_empty() && recount.dangling.is_empty(), "{recount:?}");
 }
 
+/// How many drafts have bytes: what the next start would keep as unfinished, where no row names it.
+fn drafts_with_bytes(node: &Node) -> usize {
+    let drafts = fs::read_dir(node.dir.path().join("drafts")).unwrap();
+    drafts.filter(|draft| draft.as_ref().unwrap().metadata().unwrap().len() > 0).count()
+}
+
 fn pass(node: &Node) {
     node.clock.advance(Duration::from_secs(3));
 }
@@ -91,8 +98,10 @@ fn lines_of_a_text_are_merged_where_that_is_clean() {
         write(&node.vfs, "text", &text("one", "TWO"));
         node.settler().settle_now().unwrap();
         let from = (there.view(), "try");
+        let before = drafts_with_bytes(&node);
         let rehearsed = node.vfs.merge(&USER, from, Favour::Newest, true).unwrap();
         assert_eq!(rehearsed.lines_merged, 1);
+        assert_eq!(drafts_with_bytes(&node), before, "a rehearsal leaves no bytes");
         let applied = node.vfs.merge(&USER, from, Favour::Newest, false).unwrap();
         assert_eq!((applied.lines_merged, applied.conflicts.len()), (1, 0));
         assert_eq!(read(&node.vfs, "text"), text("ONE", "TWO"));
