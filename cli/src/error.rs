@@ -132,7 +132,7 @@ pub(crate) enum CliError {
     NamelessMount { dir: PathBuf },
     #[error("nothing of tesfs is mounted at {dir}")]
     NotMounted { dir: PathBuf },
-    #[error("{dir} is in use: {open} open in it")]
+    #[error("{dir} is in use: {open}")]
     MountBusy { dir: PathBuf, open: String },
     #[error("only root may mount with {option}")]
     RootOnly { option: &'static str },

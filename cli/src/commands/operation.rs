@@ -1,6 +1,6 @@
 //! The operation log, undo and redo.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tesfs_fs::DecideError;
@@ -18,7 +18,7 @@ use crate::{
     error::CliError,
     exit::Exit,
     node::Node,
-    output::{Show, table},
+    output::{Show, plural, table},
     place::owner,
     progress::Progress,
     shown::{Context, Shown},
@@ -237,6 +237,8 @@ pub(crate) struct PutBackAnswer {
     pub(crate) began: Moment,
     pub(crate) by: String,
     pub(crate) applied: AppliedInfo,
+    /// Of the whole branch, with what undoing a decision opened again.
+    pub(crate) open_conflicts: u64,
 }
 
 impl Show for PutBackAnswer {
@@ -244,7 +246,12 @@ impl Show for PutBackAnswer {
         let did = if self.redo { "redone" } else { "undone" };
         let title = format!("{did}: {} of {} ({})", self.what, self.began, self.operation);
         let back = if self.redo { "undo" } else { "redo" };
-        format!("{}\n`tesfs {back}` takes that back", self.applied.lines(&title))
+        let mut said = self.applied.lines(&title);
+        if self.open_conflicts > 0 && self.applied.conflicts.is_empty() {
+            let open = plural(self.open_conflicts, "conflict");
+            let _ = write!(said, "\n{open} to decide (`tesfs conflicts show`)");
+        }
+        format!("{said}\n`tesfs {back}` takes that back")
     }
 
     fn exit(&self) -> Exit {
@@ -289,6 +296,7 @@ impl Request for PutBack {
             began: began(meant.map_or(undone.operation, |meant| meant.id)),
             by: name_of(undone.by),
             applied: AppliedInfo::of(node.db(), vfs.view(), &undone.applied)?,
+            open_conflicts: node.db().read(|conn| tree::conflict_count(conn, view.branch))?,
         })
     }
 }

@@ -57,7 +57,10 @@ impl Request for Umount {
         let how = if self.lazy { Unmount::Lazy } else { Unmount::Now };
         match mounted.unmount(how) {
             Err(CliError::Mount(MountError::Busy { .. })) => {
-                let open = plural(mounted.open_files() as u64, "file");
+                let open = match mounted.open_files() {
+                    0 => "a program stands in it".to_owned(),
+                    files => format!("{} open in it", plural(files as u64, "file")),
+                };
                 return Err(CliError::MountBusy { dir: mounted.dir.clone(), open });
             }
             result => result?,
