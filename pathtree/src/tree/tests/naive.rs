@@ -121,6 +121,11 @@ fn merge_trees(
         let permissions = (old.permissions, new.permissions);
         node.permissions =
             three_way(&was.permissions, permissions.0, permissions.1, is_theirs_newer).0;
+        // Nobody gave one side's set-user-id bit to the other side's bytes.
+        let looks = |node: &Node| (node.permissions, node.blob);
+        if !node.is_directory && looks(&node) != looks(old) && looks(&node) != looks(new) {
+            node.permissions &= !0o6000;
+        }
         for name in 0..2 {
             let values = (old.xattrs[name].clone(), new.xattrs[name].clone());
             node.xattrs[name] = three_way(&was.xattrs[name], values.0, values.1, false).0;
