@@ -93,6 +93,8 @@ pub(super) struct Delta {
     pub(super) base: Option<Row>,
     /// What the other side made of it.
     pub(super) theirs: Row,
+    /// The other side as a whole: of an undo also what the operation did not change, as it was then.
+    pub(super) whole: Option<Row>,
     pub(super) xattrs: Vec<XattrDelta>,
     /// Of a further hard link the inode that it leads to.
     pub(super) led_to: Option<LedTo>,
@@ -181,7 +183,7 @@ impl Apply<'_, '_> {
         }
         let edited = self.content(&delta, &ours)?;
         self.attributes(&delta, &ours)?;
-        self.disarm(&delta.theirs, &ours)?;
+        self.disarm(delta.whole.as_ref().unwrap_or(&delta.theirs), &ours)?;
         self.wish(&delta, &ours, edited)
     }
 

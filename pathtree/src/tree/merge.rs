@@ -221,7 +221,7 @@ fn deltas(
             let (base, theirs) = (base.xattr(tx, id, &name)?, xattr(tx, from, id, &name)?);
             xattrs.push(XattrDelta { name, base, theirs });
         }
-        deltas.push(Delta { id, base: base.row(tx, id)?, theirs, xattrs, led_to });
+        deltas.push(Delta { id, base: base.row(tx, id)?, theirs, whole: None, xattrs, led_to });
     }
     Ok(deltas)
 }

@@ -167,10 +167,18 @@ fn deltas_of(tx: &Tx<'_>, view: &View, operation: OperationId) -> Result<Vec<Del
         // What leaves no history is not there to be put back.
         let Some(like) = row(tx, view, id)? else { continue };
         let (mut base, mut theirs) = (like.clone(), like.clone());
+        let mut whole = like.clone();
+        let through = stamps.last().map_or(Hlc(0), |stamp| stamp.hlc);
         let mut is_created = false;
         for facet in FACETS {
             let versions = versions(tx, view, &like, facet)?;
-            let Some((after, before)) = around(&versions, &stamps) else { continue };
+            let Some((after, before)) = around(&versions, &stamps) else {
+                if let Some(then) = versions.iter().find(|one| one.stamp.hlc <= through) {
+                    put(&mut whole, &then.row, facet);
+                }
+                continue;
+            };
+            put(&mut whole, before.map_or(&after.row, |before| &before.row), facet);
             put(&mut base, &after.row, facet);
             match before {
                 Some(before) => put(&mut theirs, &before.row, facet),
@@ -184,7 +192,14 @@ fn deltas_of(tx: &Tx<'_>, view: &View, operation: OperationId) -> Result<Vec<Del
         }
         // Should it stay because of what came later, it stays with all that it has.
         let xattrs = if is_created { Vec::new() } else { xattrs_of(tx, view, id, &stamps)? };
-        deltas.push(Delta { id, base: Some(base), theirs, xattrs, led_to: None });
+        deltas.push(Delta {
+            id,
+            base: Some(base),
+            theirs,
+            whole: Some(whole),
+            xattrs,
+            led_to: None,
+        });
     }
     for at in 0..deltas.len() {
         let Some(ino) = deltas[at].theirs.target else { continue };

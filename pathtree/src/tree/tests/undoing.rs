@@ -211,3 +211,27 @@ fn an_edit_that_is_undone_brings_back_no_file_that_was_removed_since() {
     scratch.undo(Some(edit)).unwrap();
     assert_eq!(scratch.lookup(scratch.root, "f"), None);
 }
+
+#[test]
+fn an_undo_gives_nobodys_set_user_id_bit_to_other_bytes() {
+    let chmod = |scratch: &Scratch, ino: Ino, permissions: u32| {
+        let edit = AttributeEdit { permissions: Some(permissions), ..AttributeEdit::default() };
+        super::merging::set(scratch, ino, edit);
+    };
+    let scratch = Scratch::new();
+    let file = scratch.written(scratch.root, "f", 1);
+    let edit = scratch.begin();
+    scratch.publish(file, 2, None);
+    scratch.begin();
+    chmod(&scratch, file, 0o4755);
+    scratch.undo(Some(edit)).unwrap();
+    assert_eq!((scratch.blob(file), scratch.stat(file).mode & 0o7777), (Some(1), 0o755));
+
+    chmod(&scratch, file, 0o4755);
+    let safer = scratch.begin();
+    chmod(&scratch, file, 0o755);
+    scratch.begin();
+    scratch.publish(file, 3, None);
+    scratch.undo(Some(safer)).unwrap();
+    assert_eq!((scratch.blob(file), scratch.stat(file).mode & 0o7777), (Some(3), 0o755));
+}
