@@ -216,7 +216,7 @@ fn an_edit_that_is_undone_brings_back_no_file_that_was_removed_since() {
 fn an_undo_gives_nobodys_set_user_id_bit_to_other_bytes() {
     let chmod = |scratch: &Scratch, ino: Ino, permissions: u32| {
         let edit = AttributeEdit { permissions: Some(permissions), ..AttributeEdit::default() };
-        super::merging::set(scratch, ino, edit);
+        merging::set(scratch, ino, edit);
     };
     let scratch = Scratch::new();
     let file = scratch.written(scratch.root, "f", 1);
