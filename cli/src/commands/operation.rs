@@ -1,6 +1,6 @@
 //! The operation log, undo and redo.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tesfs_fs::DecideError;
@@ -249,7 +249,7 @@ impl Show for PutBackAnswer {
         let mut said = self.applied.lines(&title);
         if self.open_conflicts > 0 && self.applied.conflicts.is_empty() {
             let open = plural(self.open_conflicts, "conflict");
-            let _ = write!(said, "\n{open} to decide (`tesfs conflicts show`)");
+            said = format!("{said}\n{open} to decide (`tesfs conflicts show`)");
         }
         format!("{said}\n`tesfs {back}` takes that back")
     }

@@ -203,7 +203,7 @@ fn a_conflict_is_decided_with_the_bytes_of_any_file() {
         node.vfs.merge(&USER, (there.view(), "try"), Favour::Newest, false).unwrap();
         let open = || node.db.read(|conn| conflicts(conn, node.vfs.view())).unwrap();
         let answer = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(answer.path(), pattern(size, 7)).unwrap();
+        fs::write(answer.path(), pattern(size, 7)).unwrap();
         let gone = answer.path().with_extension("gone");
         let refused = node.vfs.resolve_with(&USER, &open(), &gone).unwrap_err();
         assert!(refused.to_string().contains("gone"), "{refused}");
