@@ -1,5 +1,6 @@
 //! The VFS core: every rule about the filesystem, for every adapter.
 
+#[cfg(feature = "fuse")]
 mod apart;
 mod attributes;
 #[cfg(feature = "broken-publish-before-bytes")]
@@ -202,6 +203,7 @@ impl Vfs {
     }
 
     /// Ends every operation that is in progress: whoever goes on begins another one.
+    #[cfg(feature = "fuse")]
     pub(crate) fn end_operations(&self) {
         self.operations.end_all();
     }

@@ -80,6 +80,7 @@ impl Hidden {
     }
 
     /// Takes the place of `before` in a mount: forgets every number, and gives out none of its.
+    #[cfg(feature = "fuse")]
     pub(super) fn begin_behind(&self, before: &Self) {
         self.looks.begin_behind(&before.looks);
     }

@@ -135,6 +135,7 @@ impl Looks {
     }
 
     /// Forgets every look, and gives none of the next the number of one of `before`.
+    #[cfg(any(test, feature = "fuse"))]
     pub(super) fn begin_behind(&self, before: &Self) {
         let next = before.lock().next;
         let mut table = self.lock();
